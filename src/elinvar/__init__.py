@@ -1,0 +1,3 @@
+"""elinvar: train image classifiers that stay put."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,49 @@
+"""Checks of what users hand in, with one style of error: what came, what was expected, what to do."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+import torch
+from torch import Tensor
+
+
+class InputError(ValueError):
+    """Bad input from a user. Its text is one clear line; the command line prints it and exits with code 2."""
+
+
+def unknown(kind: str, name: object, known: Iterable[str]) -> InputError:
+    """The error for a name that is in no table, with the nearest names that are.
+
+    >>> print(unknown("recipe", "augmx", ["augmix", "standard"]))
+    unknown recipe 'augmx': did you mean 'augmix'? Known: augmix, standard
+    """
+    names = sorted(known)
+    near = get_close_matches(str(name), names, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return InputError(f"unknown {kind} {str(name)!r}: {hint}Known: {', '.join(names)}")
+
+
+def check_images(images: Tensor, *, name: str = "images", channels: int | None = None) -> None:
+    """Raise `InputError` unless `images` is an NCHW batch: uint8, or floating point with finite values in [0, 1].
+
+    Reads every float value once; call it at the edges of the library, not inside loops.
+    """
+    if not isinstance(images, Tensor):
+        raise InputError(f"{name}: got {type(images).__name__}, expected a torch.Tensor of shape (N, C, H, W)")
+    if images.ndim != 4:
+        raise InputError(
+            f"{name}: got shape {tuple(images.shape)}, expected (N, C, H, W); for one image use image.unsqueeze(0)"
+        )
+    if channels is not None and images.shape[1] != channels:
+        raise InputError(f"{name}: got {images.shape[1]} channels, expected {channels}")
+    if images.dtype == torch.uint8:
+        return
+    if not images.is_floating_point():
+        raise InputError(f"{name}: got dtype {images.dtype}, expected uint8, or floating point in [0, 1]")
+    if images.numel():
+        low, high = (value.item() for value in torch.aminmax(images))
+        if not (low >= 0.0 and high <= 1.0):  # also true for NaN
+            raise InputError(
+                f"{name}: values span [{low:.4g}, {high:.4g}], expected finite values in [0, 1]; "
+                "divide 0..255 images by 255 and leave standardization to the model's input layer"
+            )

@@ -1,0 +1,24 @@
+"""The one way in which this library compiles a kernel: numba, without the interpreter lock, cached on disk.
+
+Import modules that use this inside the function that needs them: importing numba takes half a second.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+import numba
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def kernel(function: F) -> F:
+    """Compile `function` at its first call; later processes read it from the cache.
+
+    Floating point stays IEEE: no reordering, so that a kernel gives the same bits for an image whatever its batch.
+    """
+    return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
+
+
+def inlined(function: F) -> F:
+    """As `kernel`, and inlined by LLVM where it is called: for small functions inside loops over pixels."""
+    return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True)(function))
