@@ -40,7 +40,7 @@ class Source(StrEnum):
 
 
 def mix64(word: int) -> int:
-    """splitmix64's finalizer on one unsigned 64-bit number: a bijection whose output bits all depend on all input bits."""
+    """The finalizer of splitmix64 on one unsigned 64-bit number: a bijection in which every output bit depends on all."""
     word = ((word ^ (word >> 30)) * MULTIPLY_1) & MASK
     word = ((word ^ (word >> 27)) * MULTIPLY_2) & MASK
     return word ^ (word >> 31)
@@ -86,7 +86,7 @@ class Seeds:
         return fold(self.overrides.get(source, self.base), source.value, *path)
 
     def generator(self, source: Source, *path: int | str, device: torch.device | str = "cpu") -> torch.Generator:
-        """A torch generator seeded by `key`, for draws whose order is fixed anyway (a permutation, an initialization)."""
+        """A torch generator seeded by `key`, for draws whose order is fixed: a permutation, an initialization."""
         return torch.Generator(device).manual_seed(self.key(source, *path) >> 1)
 
 
@@ -130,5 +130,5 @@ def uniform(stream: Int64[Tensor, "*n"], count: int, start: int = 0) -> Float64[
 
 
 def fresh_key() -> int:
-    """A key drawn from torch's default generator, for callers who give none: `torch.manual_seed` makes it repeatable."""
+    """A key drawn from the default generator of torch, for callers who give none; `torch.manual_seed` fixes it."""
     return int(torch.randint(-(2**63), 2**63 - 1, ()).item()) & MASK
