@@ -40,7 +40,7 @@ class Source(StrEnum):
 
 
 def mix64(word: int) -> int:
-    """The finalizer of splitmix64 on one unsigned 64-bit number: a bijection in which every output bit depends on all."""
+    """The finalizer of splitmix64 on one unsigned 64-bit number: a bijection that spreads every input bit over all."""
     word = ((word ^ (word >> 30)) * MULTIPLY_1) & MASK
     word = ((word ^ (word >> 27)) * MULTIPLY_2) & MASK
     return word ^ (word >> 31)

@@ -79,7 +79,7 @@ class Views:
         sizes = [len(view) for view in self]
         if len(rows) != sum(sizes):
             raise InputError(f"the model returned {len(rows)} rows for views of {sizes} examples")
-        return Logits(dict(zip(self.names(), rows.split(sizes), strict=True)))
+        return Logits(dict(zip(self.names(), torch.split(rows, sizes), strict=True)))
 
 
 class Logits(Mapping[str, Float[Tensor, "n classes"]]):
