@@ -14,6 +14,15 @@ from torch import Tensor
 from .check import InputError, unknown
 
 
+def unit(images: Shaped[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+    """Images as floating point in [0, 1]: uint8 divided by 255, anything else untouched.
+
+    >>> unit(torch.tensor([[[[0, 51, 255]]]], dtype=torch.uint8))
+    tensor([[[[0.0000, 0.2000, 1.0000]]]])
+    """
+    return images.to(torch.float32).div_(255) if images.dtype == torch.uint8 else images
+
+
 @dataclass(frozen=True)
 class Batch:
     """Examples of one data set.
@@ -29,6 +38,11 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def parts(self, count: int) -> tuple["Batch", ...]:
+        """At most `count` micro-batches of near-equal size, cut by example."""
+        cuts = [torch.tensor_split(tensor, count) for tensor in (self.images, self.targets, self.index)]
+        return tuple(Batch(*part) for part in zip(*cuts, strict=True) if len(part[0]))
 
 
 @dataclass(frozen=True)
@@ -70,9 +84,13 @@ class Views:
         return tuple(self._views)
 
     def images(self) -> Shaped[Tensor, "rows c h w"]:
-        """All rows, view after view; a single view is handed through without a copy."""
+        """All rows, view after view; uint8 stays uint8 only if every view is. A single view is not copied."""
         parts = [view.images for view in self]
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+        if len(parts) == 1:
+            return parts[0]
+        if len({part.dtype for part in parts}) > 1:
+            parts = [unit(part) for part in parts]
+        return torch.cat(parts)
 
     def split(self, rows: Shaped[Tensor, "rows *rest"]) -> "Logits":
         """Cut what the model made of `images()` back into one tensor for each view."""

@@ -1,0 +1,83 @@
+"""What an evaluation found, as plain data that is written next to a run and read by reports.
+
+Errors and calibration errors are in per cent, NLL in nats, Brier scores between 0 and 1 (top label).
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..check import InputError
+from ..files import write_text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reliability:
+    """Equal-width confidence bins: mean confidence, accuracy and count of each bin that is not empty."""
+
+    confidence: list[float]
+    accuracy: list[float]
+    count: list[int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """Judgement of `n` predictions on one set of images."""
+
+    n: int
+    error: float
+    nll: float
+    brier: float
+    rms_calibration: float
+    reliability: Reliability
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shift:
+    """Judgement under the corruptions of one benchmark subset.
+
+    subset      which corruptions, for example "15 corruptions of CIFAR-10-C, generated"
+    generator   how the images were made, with everything that differs from the published files
+    errors      corruption -> error at severities 1 to 5
+    pooled      corruption -> scores of its five severities together
+    mean        means over the corruptions: error (mCE, unnormalized), nll, brier, rms_calibration
+    reliability of all corrupted predictions together
+    """
+
+    subset: str
+    generator: str
+    errors: dict[str, list[float]]
+    pooled: dict[str, dict[str, float]]
+    mean: dict[str, float]
+    reliability: Reliability
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Everything that was found about one trained model."""
+
+    recipe: str
+    data: str
+    seed: int | None
+    suites: list[str]
+    clean: Scores
+    shift: Shift | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, path: Path) -> None:
+        """Write as JSON, atomically."""
+        write_text(path, json.dumps(asdict(self), indent=1) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> "Evaluation":
+        """Read what `save` wrote; raises `InputError` naming the file otherwise."""
+        try:
+            raw = json.loads(path.read_text())
+            clean = Scores(**{**raw["clean"], "reliability": Reliability(**raw["clean"]["reliability"])})
+            shift = raw["shift"] and Shift(
+                **{**raw["shift"], "reliability": Reliability(**raw["shift"]["reliability"])}
+            )
+            return cls(**{**raw, "clean": clean, "shift": shift})
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path}: not an evaluation ({error}); make one with 'elinvar evaluate'") from error

@@ -1,0 +1,53 @@
+"""The mirror of the step: test images to logits, by the model's inference rule, leaving no trace."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from jaxtyping import Float, Int64, Shaped
+from torch import Tensor, nn
+
+from ..precision import Compute
+from ..recipe import Infer
+from ..routing import Routing, Trace, route
+from ..views import Batch
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Eval mode for every module of `model`; each gets its own mode back, also after an error."""
+    before = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in before:
+            module.training = training
+
+
+class Predictor:
+    """A model as a pure function from images, uint8 or in [0, 1], to float32 logits on the CPU."""
+
+    def __init__(self, model: nn.Module, infer: Infer, compute: Compute) -> None:
+        self.model, self.infer, self.compute = model, infer, compute
+        self._forward: Callable[[Tensor], Tensor] = compute.forward(model)
+
+    def __call__(self, images: Shaped[Tensor, "n c h w"], *, batch_size: int = 250) -> Float[Tensor, "n classes"]:
+        """Logits of all images, `batch_size` at a time."""
+        with self._session():
+            return torch.cat([self._forward(part).cpu() for part in images.split(batch_size)])  # type: ignore[no-untyped-call]
+
+    def batches(self, batches: Iterable[Batch]) -> tuple[Float[Tensor, "n classes"], Int64[Tensor, " n"]]:
+        """Logits and targets of a stream of batches, in its order."""
+        logits, targets = [], []
+        with self._session():
+            for batch in batches:
+                logits.append(self._forward(batch.images).cpu())
+                targets.append(batch.targets.cpu())
+        return torch.cat(logits), torch.cat(targets)
+
+    @contextmanager
+    def _session(self) -> Iterator[None]:
+        routing = Routing((self.infer.branch,))
+        with torch.inference_mode(), evaluating(self.model), route(self.model, routing, Trace.NOTHING):
+            yield

@@ -1,0 +1,202 @@
+"""A recipe: everything that a training run depends on besides its data and its seeds, as plain data.
+
+A recipe has two sides. `Train` says how a batch becomes views, how they are normalized and judged, and how weights
+move. `Infer` is its mirror at test time. Every leaf can be overridden by name: `--set train.epochs=30`.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from .augment import Augmentation
+from .check import InputError
+from .context import Context, Transform
+from .norm import NormPolicy, parameter_groups
+from .objectives import Objective
+from .precision import Precision
+from .rng import Source
+from .views import Batch, View, Views
+
+
+def _positive(**values: float) -> None:
+    for name, value in values.items():
+        if not value > 0:
+            raise InputError(f"{name}: got {value}, expected a number above 0")
+
+
+def _apply(step: Augmentation | Transform, view: View, context: Context, *path: int | str) -> View:
+    if isinstance(step, Transform):
+        return step(view, context, *path)
+    return view.with_images(step(view.images, keys=context.streams(Source.AUGMENT, view.index, *path)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewSpec:
+    """How one view is made from the examples of a batch: `transforms` in order, then normalized with `branch`."""
+
+    name: str
+    transforms: tuple[Augmentation | Transform, ...] = ()
+    branch: str = "main"
+
+    def make(self, shared: View, context: Context) -> View:
+        """The view of examples that already went through what all views share."""
+        view = replace(shared, name=self.name, branch=self.branch)
+        for place, transform in enumerate(self.transforms):
+            view = _apply(transform, view, context, self.name, place)
+        return view
+
+
+class Optimizer(ABC):
+    """Settings that build a torch optimizer for a model."""
+
+    lr: float
+
+    @abstractmethod
+    def build(self, model: nn.Module) -> torch.optim.Optimizer:
+        """The optimizer over the model's trainable parameters, in groups that say what is decayed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sgd(Optimizer):
+    """Stochastic gradient descent with momentum.
+
+        v <- momentum v + g + decay w,     w <- w - lr (g + decay w + momentum v)   (Nesterov)
+
+    lr             peak learning rate, before the schedule
+    norm_decay     decay of gamma and beta; None: as weight_decay
+    bias_decay     decay of other biases; None: as weight_decay
+    """
+
+    lr: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 5e-4
+    norm_decay: float | None = None
+    bias_decay: float | None = None
+
+    def __post_init__(self) -> None:
+        _positive(lr=self.lr)
+        if not 0.0 <= self.momentum < 1.0:
+            raise InputError(f"momentum: got {self.momentum}, expected a number in [0, 1)")
+
+    def build(self, model: nn.Module) -> torch.optim.Optimizer:
+        groups = parameter_groups(
+            model, weight_decay=self.weight_decay, norm_decay=self.norm_decay, bias_decay=self.bias_decay
+        )
+        return torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov)
+
+
+class Schedule(ABC):
+    """How the learning rate moves, step by step."""
+
+    @abstractmethod
+    def factor(self, step: int, steps: int, steps_per_epoch: int) -> float:
+        """What the peak learning rate is multiplied with in step `step` (from 0) of `steps`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cosine(Schedule):
+    """Linear warm-up, then half a cosine down to `final` times the peak.
+
+    f(t) = t' / w                                    for the first w steps, t' = t + 1
+    f(t) = final + (1 - final) (1 + cos(pi u)) / 2   after, u in [0, 1) the part of the rest that is done
+    """
+
+    warmup_epochs: float = 0.0
+    final: float = 1e-5
+
+    def factor(self, step: int, steps: int, steps_per_epoch: int) -> float:
+        warmup = min(round(self.warmup_epochs * steps_per_epoch), steps)
+        if step < warmup:
+            return (step + 1) / warmup
+        done = (step - warmup) / max(steps - warmup, 1)
+        return self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """The training side.
+
+    batch_size       examples in a step; each gives one row for every view
+    accumulate       micro-batches that a step is cut into, by example; each is normalized by itself
+    shared           augmentations that an example goes through once, before it becomes several views
+    views            what the model sees of each example, in the order of the forward's rows
+    ema              decay of the moving average of weights that is evaluated; None: the weights themselves
+    evaluate_every   epochs between two looks at the test set, which decide nothing
+    """
+
+    objective: Objective
+    views: tuple[ViewSpec, ...] = (ViewSpec(name="clean"),)
+    shared: tuple[Augmentation, ...] = ()
+    norm: NormPolicy = field(default_factory=NormPolicy)
+    optimizer: Optimizer = field(default_factory=Sgd)
+    schedule: Schedule = field(default_factory=Cosine)
+    epochs: int = 100
+    batch_size: int = 128
+    accumulate: int = 1
+    ema: float | None = None
+    precision: Precision = Precision.AUTO
+    channels_last: bool | None = None
+    evaluate_every: int = 1
+
+    def __post_init__(self) -> None:
+        _positive(epochs=self.epochs, batch_size=self.batch_size, accumulate=self.accumulate)
+        _positive(evaluate_every=self.evaluate_every)
+        if self.accumulate > self.batch_size:
+            raise InputError(f"accumulate: {self.accumulate} parts of a batch of {self.batch_size} examples")
+        if self.ema is not None and not 0.0 < self.ema < 1.0:
+            raise InputError(f"ema: got {self.ema}, expected a decay in (0, 1), or null for none")
+        names = [view.name for view in self.views]
+        if not names or len(set(names)) != len(names):
+            raise InputError(f"views: got {names}, expected at least one, with distinct names")
+
+    def prepare(self, batch: Batch, context: Context) -> Views:
+        """Batch to views: what all share is drawn and applied once, then each view goes its own way."""
+        view = View("shared", batch.images, batch.targets, batch.index)
+        for place, augmentation in enumerate(self.shared):
+            view = _apply(augmentation, view, context, "shared", place)
+        return Views([spec.make(view, context) for spec in self.views])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Infer:
+    """The inference side: the normalization branch that test images go through."""
+
+    branch: str = "main"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A model by catalog name ("wrn-40-2") or by import path ("torchvision.models.resnet18"), and its options."""
+
+    name: str = "wrn-40-2"
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A named way to train and use a classifier."""
+
+    name: str
+    train: Train
+    model: Model = field(default_factory=Model)
+    infer: Infer = field(default_factory=Infer)
+
+    def parts(self) -> Iterator[object]:
+        """Every settings object in the recipe, itself first: what a citation list is made from."""
+        yield from _walk(self)
+
+
+def _walk(value: object) -> Iterator[object]:
+    if isinstance(value, tuple | list):
+        for item in value:
+            yield from _walk(item)
+    elif hasattr(value, "__dataclass_fields__"):
+        yield value
+        for name in value.__dataclass_fields__:
+            yield from _walk(getattr(value, name))

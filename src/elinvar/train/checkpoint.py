@@ -1,0 +1,147 @@
+"""Checkpoints: a folder that appears complete or not at all, and that runs no code when it is read.
+
+    checkpoint/step-00000420/weights.safetensors    the model
+                             ema.safetensors        the averaged model, if there is one
+                             optimizer.pt           torch.load(weights_only=True)
+                             progress.json          where in the run this is
+
+The newest folder counts; older ones are removed after it stands. A killed write leaves a hidden temporary folder,
+which the next one sweeps away.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ..check import InputError
+from ..files import new_directory
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands.
+
+    step        steps done in the whole run
+    epoch       epochs done
+    in_epoch    steps done of the epoch that is under way
+    log_bytes   length of metrics.jsonl at this moment
+    sums        sums of loss and parts over the examples of the epoch under way
+    ema_steps   updates of the averaged weights
+    """
+
+    step: int = 0
+    epoch: int = 0
+    in_epoch: int = 0
+    log_bytes: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    ema_steps: int = 0
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a run continues from."""
+
+    weights: Mapping[str, Tensor]
+    optimizer: dict[str, Any]
+    progress: Progress
+    ema: Mapping[str, Tensor] | None = None
+
+
+def _tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    # safetensors wants each tensor plain and by itself; layouts come back when they are copied into the model.
+    return {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
+
+
+def save(folder: Path, checkpoint: Checkpoint) -> Path:
+    """Write `checkpoint` as the newest one below `folder`; raises `InputError` if the disk refuses."""
+    target = folder / f"step-{checkpoint.progress.step:08d}"
+    if target.exists():
+        return target
+    for leftover in folder.glob(".step-*.tmp"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    with new_directory(target) as place:
+        try:
+            save_file(_tensors(checkpoint.weights), place / "weights.safetensors")
+            if checkpoint.ema is not None:
+                save_file(_tensors(checkpoint.ema), place / "ema.safetensors")
+            torch.save(checkpoint.optimizer, place / "optimizer.pt")
+        except (SafetensorError, RuntimeError) as error:  # how these two report a disk that is full
+            raise OSError(str(error)) from error
+        (place / "progress.json").write_text(json.dumps(asdict(checkpoint.progress)))
+    for old in complete(folder)[:-1]:
+        shutil.rmtree(old, ignore_errors=True)
+    return target
+
+
+def complete(folder: Path) -> list[Path]:
+    """The checkpoints below `folder`, oldest first."""
+    return sorted(folder.glob("step-*"))
+
+
+def read(folder: Path) -> Checkpoint | None:
+    """The newest checkpoint below `folder`, or None; raises `InputError` for files that are damaged or unsafe."""
+    found = complete(folder)
+    if not found:
+        return None
+    place = found[-1]
+    try:
+        progress = Progress(**json.loads((place / "progress.json").read_text()))
+        optimizer = torch.load(place / "optimizer.pt", map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        raise InputError(
+            f"{place / 'optimizer.pt'}: holds more than tensors and numbers; refusing to run it"
+        ) from error
+    except (OSError, ValueError, TypeError, RuntimeError, EOFError) as error:
+        raise InputError(f"{place}: damaged checkpoint ({error}); remove this folder to start over") from error
+    averaged = place / "ema.safetensors"
+    ema = read_weights(averaged) if averaged.exists() else None
+    return Checkpoint(read_weights(place / "weights.safetensors"), optimizer, progress, ema)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Tensors by name from a safetensors file, or from a torch file that holds nothing but tensors.
+
+    Raises `InputError` naming the file if it is missing, damaged, or a pickle that wants to run code.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        raise InputError(
+            f"{path}: this file is not only tensors, and reading it could run code; "
+            "ask for a safetensors file, or save it again with torch.save(model.state_dict())"
+        ) from error
+    except (OSError, SafetensorError, RuntimeError, EOFError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as weights ({' '.join(str(error).split())})") from error
+    for wrapper in ("state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
+            state = state[wrapper]
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise InputError(f"{path}: expected a state dict of tensors, got {type(state).__name__}")
+    return {key.removeprefix("module."): value for key, value in state.items()}
+
+
+def load_into(model: nn.Module, state: Mapping[str, Tensor], *, source: Path | str) -> None:
+    """Copy `state` into `model`; raises `InputError` that names the first differences of another architecture."""
+    own = model.state_dict()
+    missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    shapes = [
+        f"{key} is {tuple(state[key].shape)}, the model wants {tuple(own[key].shape)}"
+        for key in own
+        if key in state and state[key].shape != own[key].shape
+    ]
+    faults = [f"lacks {missing[0]} and {len(missing) - 1} more"] if missing else []
+    faults += [f"has {extra[0]} and {len(extra) - 1} more that the model does not know"] if extra else []
+    if faults or shapes:
+        raise InputError(f"{source}: weights of another architecture ({'; '.join(faults + shapes[:1])})")
+    model.load_state_dict(dict(state))

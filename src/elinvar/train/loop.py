@@ -1,0 +1,219 @@
+"""Epochs of steps, from a recipe to a finished run directory, resumable at any moment to the same bits.
+
+Everything random is keyed by (seed, epoch, example), so a checkpoint holds no generator: weights, memory, optimizer
+and the position in the run are all there is.
+"""
+
+import time
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from .. import models, norm
+from ..check import InputError
+from ..data import DataSet, epoch_order
+from ..infer.predict import Predictor
+from ..precision import Compute
+from ..recipe import Recipe
+from ..rng import Seeds, Source
+from . import checkpoint
+from .checkpoint import Checkpoint, Progress
+from .ema import WeightEma
+from .manifest import manifest
+from .run import Run
+from .step import Report, Step
+
+
+class Observer(Protocol):
+    """Watches a run: a progress bar, a test that interrupts."""
+
+    def begin(self, steps: int, done: int) -> None:
+        """The run has `steps` steps, `done` of which an earlier process did."""
+
+    def step(self, report: Report) -> None:
+        """One more step is done."""
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """One more epoch is done; `row` is its line in the log."""
+
+
+class Silent:
+    """Watches nothing."""
+
+    def begin(self, steps: int, done: int) -> None: ...
+
+    def step(self, report: Report) -> None: ...
+
+    def epoch(self, row: dict[str, Any]) -> None: ...
+
+
+def build_model(recipe: Recipe, data: DataSet, seeds: Seeds) -> nn.Module:
+    """The recipe's model for `data`, freshly initialized by the seed of `Source.INIT`, with the recipe's norm policy."""
+    model = models.build(
+        recipe.model.name,
+        classes=len(data.classes),
+        mean=data.mean,
+        std=data.std,
+        in_channels=data.train.shape[0],
+        options=recipe.model.options,
+        seed=seeds.key(Source.INIT),
+    )
+    return norm.convert(model, recipe.train.norm)
+
+
+class Training:
+    """One run under way: the state that a checkpoint holds, and the loop that moves it."""
+
+    def __init__(
+        self, recipe: Recipe, data: DataSet, run: Run, seeds: Seeds, compute: Compute, checkpoint_seconds: float
+    ) -> None:
+        self.recipe, self.data, self.run, self.seeds, self.compute = recipe, data, run, seeds, compute
+        self.model = compute.place(build_model(recipe, data, seeds))
+        self.optimizer = recipe.train.optimizer.build(self.model)
+        self.peaks = [float(group["lr"]) for group in self.optimizer.param_groups]
+        self.step = Step(self.model, recipe.train, self.optimizer, seeds, compute)
+        self.ema = None if recipe.train.ema is None else WeightEma(self.model, recipe.train.ema)
+        self.steps_per_epoch = -(-len(data.train) // recipe.train.batch_size)
+        self.progress = Progress()
+        self.checkpoint_seconds, self.saved_at = checkpoint_seconds, time.monotonic()
+
+    def restore(self) -> None:
+        """Continue from the run's newest checkpoint, if it has one."""
+        found = checkpoint.read(self.run.checkpoints)
+        if found is not None:
+            checkpoint.load_into(self.model, found.weights, source=self.run.checkpoints)
+            self.optimizer.load_state_dict(found.optimizer)
+            if self.ema is not None and found.ema is not None:
+                self.ema.restore(found.ema, found.progress.ema_steps)
+            self.progress = found.progress
+        self.run.cut_log(self.progress.log_bytes)
+
+    def save(self) -> None:
+        """Write a checkpoint of this moment."""
+        checkpoint.save(
+            self.run.checkpoints,
+            Checkpoint(
+                weights=self.model.state_dict(),
+                optimizer=self.optimizer.state_dict(),
+                progress=self.progress,
+                ema=None if self.ema is None else self.ema.state,
+            ),
+        )
+        self.saved_at = time.monotonic()
+
+    def run_epoch(self, observer: Observer) -> None:
+        """The steps of the epoch under way that are still to do, and its line in the log."""
+        train, start, began = self.recipe.train, self.progress, time.perf_counter()
+        epoch, sums = start.epoch, dict(start.sums)
+        order = epoch_order(len(self.data.train), self.seeds, epoch)
+        total_steps = train.epochs * self.steps_per_epoch
+        for batch in self.data.train.batches(order, train.batch_size, device=self.compute.device, start=start.in_epoch):
+            number = self.progress.step
+            factor = train.schedule.factor(number, total_steps, self.steps_per_epoch)
+            for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
+                group["lr"] = peak * factor
+            report = self.step(batch, epoch=epoch, number=number)
+            if self.ema is not None:
+                self.ema.update(self.model)
+            for name, value in {"loss": report.loss, **report.parts, "examples": 1.0}.items():
+                sums[name] = sums.get(name, 0.0) + value * report.examples
+            self.progress = Progress(
+                step=number + 1,
+                epoch=epoch,
+                in_epoch=self.progress.in_epoch + 1,
+                log_bytes=start.log_bytes,
+                sums=sums,
+                ema_steps=0 if self.ema is None else self.ema.steps,
+            )
+            observer.step(report)
+            last = self.progress.in_epoch == self.steps_per_epoch
+            if not last and time.monotonic() - self.saved_at >= self.checkpoint_seconds:
+                self.save()
+        row = self._row(epoch, sums, time.perf_counter() - began)
+        self.progress = Progress(
+            step=self.progress.step, epoch=epoch + 1, log_bytes=self.run.log(row), ema_steps=self.progress.ema_steps
+        )
+        observer.epoch(row)
+
+    def _row(self, epoch: int, sums: dict[str, float], seconds: float) -> dict[str, Any]:
+        examples = sums["examples"]
+        means = {name: value / examples for name, value in sums.items() if name != "examples"}
+        row: dict[str, Any] = {"epoch": epoch + 1, "step": self.progress.step}
+        row |= {"lr": self.optimizer.param_groups[0]["lr"], **means}
+        if (epoch + 1) % self.recipe.train.evaluate_every == 0 or epoch + 1 == self.recipe.train.epochs:
+            row["test_error"] = self.test_error()
+        return {**row, "seconds": round(seconds, 3)}
+
+    def test_error(self) -> float:
+        """Error on the clean test set, in per cent, of the weights that the run will be judged by."""
+        with self.judged():
+            everything = torch.arange(len(self.data.test))
+            batches = self.data.test.batches(everything, 500, device=self.compute.device)
+            logits, targets = Predictor(self.model, self.recipe.infer, self.compute).batches(batches)
+        return 100.0 * float((logits.argmax(1) != targets).double().mean())
+
+    def judged(self) -> AbstractContextManager[None]:
+        """Inside, the model holds the averaged weights if the recipe keeps an average."""
+        return nullcontext() if self.ema is None else _Swapped(self.model, self.ema)
+
+
+class _Swapped(AbstractContextManager[None]):
+    """The averaged weights in place of the trained ones."""
+
+    def __init__(self, model: nn.Module, ema: WeightEma) -> None:
+        self.model, self.ema = model, ema
+
+    def __enter__(self) -> None:
+        self.trained = {key: value.clone() for key, value in self.model.state_dict().items()}
+        self.model.load_state_dict(self.ema.state)
+
+    def __exit__(self, *error: object) -> None:
+        self.model.load_state_dict(self.trained)
+
+
+def fit(
+    recipe: Recipe,
+    data: DataSet,
+    out: Run,
+    *,
+    seeds: Seeds,
+    compute: Compute,
+    observer: Observer | None = None,
+    checkpoint_seconds: float = 30.0,
+) -> bool:
+    """Train `recipe` on `data` in the run directory `out`, from where it stands to the end.
+
+    Returns False if the run was already finished. Raises `InputError` for a directory that holds another run or that
+    another process works on, for a loss that is not finite, and for a disk that refuses.
+    """
+    watch = observer or Silent()
+    with out.owned():
+        training = Training(recipe, data, out, seeds, compute, checkpoint_seconds)
+        facts = {"name": recipe.model.name, **models.describe(training.model).to_dict()}
+        about = {"name": data.name, "fingerprint": data.fingerprint(), "train": len(data.train), "test": len(data.test)}
+        out.adopt(recipe, manifest(seeds, compute, about, facts))
+        training.restore()
+        if training.progress.epoch >= recipe.train.epochs:
+            return False
+        watch.begin(recipe.train.epochs * training.steps_per_epoch, training.progress.step)
+        while training.progress.epoch < recipe.train.epochs:
+            training.run_epoch(watch)
+            finished = training.progress.epoch == recipe.train.epochs
+            if finished or time.monotonic() - training.saved_at >= checkpoint_seconds:
+                training.save()
+        return True
+
+
+def trained_model(recipe: Recipe, data: DataSet, run: Run, compute: Compute) -> nn.Module:
+    """The model of a finished or interrupted run, with the weights that it is judged by.
+
+    Raises `InputError` if the run has no checkpoint, or one of another architecture.
+    """
+    found = checkpoint.read(run.checkpoints)
+    if found is None:
+        raise InputError(f"{run.path}: nothing was trained here yet; run 'elinvar train' with --out {run.path}")
+    model = compute.place(build_model(recipe, data, Seeds()))
+    checkpoint.load_into(model, found.ema or found.weights, source=run.checkpoints)
+    return model

@@ -1,0 +1,109 @@
+"""A run is a directory.
+
+    recipe.yaml           complete and re-runnable
+    manifest.json         versions, hardware, commit, seeds, data
+    metrics.jsonl         one line for each epoch
+    checkpoint/           the newest state, whole (see checkpoint.py)
+
+One process at a time owns it. The same command again continues an interrupted run and leaves a finished one alone; a
+different recipe, seed or data set for the same directory is refused.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .. import config
+from ..check import InputError
+from ..files import make_directory, replacing, write_text
+from ..recipe import Recipe
+
+IDENTITY = ("seeds", "data")  # what of the manifest must not change between two halves of a run
+
+
+class Run:
+    """The files of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.recipe_file = path / "recipe.yaml"
+        self.manifest_file = path / "manifest.json"
+        self.metrics_file = path / "metrics.jsonl"
+        self.checkpoints = path / "checkpoint"
+
+    @contextmanager
+    def owned(self) -> Iterator[None]:
+        """Hold the run's lock; raises `InputError` if another process has it. The system frees it when we die."""
+        make_directory(self.path)
+        try:
+            handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise InputError(f"cannot write {self.path}: {error.strerror}; choose another --out") from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError as error:
+            raise InputError(f"{self.path}: another process is working on this run; wait for it, or stop it") from error
+        finally:
+            os.close(handle)
+
+    def adopt(self, recipe: Recipe, manifest: Mapping[str, Any]) -> None:
+        """Make this directory the home of a run, or check that it already is.
+
+        Raises `InputError` if it holds a run of another recipe, seed or data set.
+        """
+        text = config.dump(recipe)
+        if not self.recipe_file.exists():
+            if any(self.path.glob("[!.]*")):
+                raise InputError(f"{self.path}: not empty and not a run; choose another --out")
+            write_text(self.manifest_file, json.dumps(dict(manifest), indent=2) + "\n")
+            write_text(self.recipe_file, text)  # last: it is what makes the directory a run
+            return
+        if self.recipe_file.read_text() != text:
+            raise InputError(f"{self.path}: holds a run of another recipe (see recipe.yaml); choose another --out")
+        before = self.manifest()
+        for key in IDENTITY:
+            if before.get(key) != json.loads(json.dumps(manifest[key])):
+                raise InputError(
+                    f"{self.path}: holds a run with other {key} ({before.get(key)}, not {manifest[key]}); "
+                    "choose another --out"
+                )
+
+    def manifest(self) -> dict[str, Any]:
+        """The manifest; raises `InputError` if the directory is no run or the file is damaged."""
+        if not self.path.is_dir() or not self.recipe_file.exists():
+            raise InputError(f"{self.path}: no run here (a run has a recipe.yaml); train one with 'elinvar train'")
+        try:
+            content = json.loads(self.manifest_file.read_text())
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self.manifest_file}: cannot be read ({error})") from error
+        if not isinstance(content, dict):
+            raise InputError(f"{self.manifest_file}: expected a JSON object, got {type(content).__name__}")
+        return content
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of the log, one for each finished epoch."""
+        if not self.metrics_file.exists():
+            return []
+        return [json.loads(line) for line in self.metrics_file.read_text().splitlines()]
+
+    def log(self, row: Mapping[str, Any]) -> int:
+        """Append a line to the log; returns the file's new length."""
+        try:
+            with self.metrics_file.open("a") as file:
+                file.write(json.dumps(dict(row)) + "\n")
+                file.flush()
+                return os.fstat(file.fileno()).st_size
+        except OSError as error:
+            raise InputError(f"cannot write {self.metrics_file}: {error.strerror}; free space") from error
+
+    def cut_log(self, length: int) -> None:
+        """Drop what was logged after the checkpoint that the run continues from."""
+        content = self.metrics_file.read_bytes() if self.metrics_file.exists() else b""
+        if len(content) > length:
+            with replacing(self.metrics_file) as temporary:
+                temporary.write_bytes(content[:length])
