@@ -74,7 +74,7 @@ class Seeds:
     """
 
     base: int = 0
-    overrides: Mapping[Source, int] = field(default_factory=dict)
+    overrides: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for source in self.overrides:

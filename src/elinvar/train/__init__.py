@@ -1,0 +1,13 @@
+"""Training: the step, the loop around it, and what it leaves on the disk."""
+
+from .checkpoint import load_into as load_into
+from .checkpoint import read_weights as read_weights
+from .loop import Observer as Observer
+from .loop import Silent as Silent
+from .loop import build_model as build_model
+from .loop import fit as fit
+from .loop import trained_model as trained_model
+from .run import Run as Run
+from .step import NotFinite as NotFinite
+from .step import Report as Report
+from .step import Step as Step

@@ -60,7 +60,7 @@ def manifest(seeds: Seeds, compute: Compute, data: dict[str, Any], model: dict[s
     """Everything about a run that its recipe does not say."""
     return {
         "command": " ".join(["elinvar", *sys.argv[1:]]),
-        "seeds": {"base": seeds.base, **{source.value: seed for source, seed in seeds.overrides.items()}},
+        "seeds": {"base": seeds.base, **seeds.overrides},
         "data": data,
         "model": model,
         "compute": {

@@ -1,0 +1,121 @@
+"""Whom to cite for a recipe: computed from the parts that it uses."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from .recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Source:
+    """A work, as BibTeX wants it. `kind` is the entry type; `where` its venue field and value."""
+
+    kind: str
+    title: str
+    author: str
+    where: tuple[str, str]
+    year: int
+
+    def bibtex(self, key: str) -> str:
+        """The entry under `key`."""
+        rows = [("title", f"{{{self.title}}}"), ("author", self.author), self.where, ("year", str(self.year))]
+        body = ",\n".join(f"  {name:<9} = {{{value}}}" for name, value in rows)
+        return f"@{self.kind}{{{key},\n{body}\n}}"
+
+
+SOURCES: Mapping[str, Source] = MappingProxyType(
+    {
+        "hendrycks2020augmix": Source(
+            "inproceedings",
+            "AugMix: A Simple Data Processing Method to Improve Robustness and Uncertainty",
+            "Hendrycks, Dan and Mu, Norman and Cubuk, Ekin D. and Zoph, Barret and Gilmer, Justin and "
+            "Lakshminarayanan, Balaji",
+            ("booktitle", "International Conference on Learning Representations"),
+            2020,
+        ),
+        "merchant2020split": Source(
+            "article",
+            "Does Data Augmentation Benefit from Split BatchNorms?",
+            "Merchant, Amil and Zoph, Barret and Cubuk, Ekin Dogus",
+            ("journal", "arXiv:2010.07810"),
+            2020,
+        ),
+        "wu2021rethinking": Source(
+            "article",
+            'Rethinking "Batch" in BatchNorm',
+            "Wu, Yuxin and Johnson, Justin",
+            ("journal", "arXiv:2105.07576"),
+            2021,
+        ),
+        "ioffe2015batch": Source(
+            "inproceedings",
+            "Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate Shift",
+            "Ioffe, Sergey and Szegedy, Christian",
+            ("booktitle", "International Conference on Machine Learning"),
+            2015,
+        ),
+        "hendrycks2019benchmarking": Source(
+            "inproceedings",
+            "Benchmarking Neural Network Robustness to Common Corruptions and Perturbations",
+            "Hendrycks, Dan and Dietterich, Thomas",
+            ("booktitle", "International Conference on Learning Representations"),
+            2019,
+        ),
+        "zagoruyko2016wide": Source(
+            "inproceedings",
+            "Wide Residual Networks",
+            "Zagoruyko, Sergey and Komodakis, Nikos",
+            ("booktitle", "British Machine Vision Conference"),
+            2016,
+        ),
+        "he2016deep": Source(
+            "inproceedings",
+            "Deep Residual Learning for Image Recognition",
+            "He, Kaiming and Zhang, Xiangyu and Ren, Shaoqing and Sun, Jian",
+            ("booktitle", "IEEE Conference on Computer Vision and Pattern Recognition"),
+            2016,
+        ),
+        "loshchilov2017sgdr": Source(
+            "inproceedings",
+            "SGDR: Stochastic Gradient Descent with Warm Restarts",
+            "Loshchilov, Ilya and Hutter, Frank",
+            ("booktitle", "International Conference on Learning Representations"),
+            2017,
+        ),
+        "sutskever2013importance": Source(
+            "inproceedings",
+            "On the Importance of Initialization and Momentum in Deep Learning",
+            "Sutskever, Ilya and Martens, James and Dahl, George and Hinton, Geoffrey",
+            ("booktitle", "International Conference on Machine Learning"),
+            2013,
+        ),
+    }
+)
+
+# Which works stand behind a settings class, by its name. A part that is not listed is common knowledge.
+BEHIND: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "AugMix": ("hendrycks2020augmix",),
+        "Consistency": ("hendrycks2020augmix",),
+        "NormPolicy": ("ioffe2015batch",),
+        "PerBranch": ("merchant2020split",),
+        "PerView": ("wu2021rethinking",),
+        "Cosine": ("loshchilov2017sgdr",),
+        "Sgd": ("sutskever2013importance",),
+    }
+)
+BEHIND_MODEL: Mapping[str, str] = MappingProxyType({"wrn": "zagoruyko2016wide", "resnet": "he2016deep"})
+JUDGED_BY = "hendrycks2019benchmarking"
+
+
+def behind(recipe: Recipe) -> Iterator[str]:
+    """Keys into `SOURCES` for everything in `recipe`, and for the corruptions that judge it; each once."""
+    keys = [key for part in recipe.parts() for key in BEHIND.get(type(part).__name__, ())]
+    keys += [key for prefix, key in BEHIND_MODEL.items() if recipe.model.name.startswith(f"{prefix}-")]
+    yield from dict.fromkeys([*keys, JUDGED_BY])
+
+
+def cite(recipe: Recipe) -> str:
+    """BibTeX entries for what `recipe` uses."""
+    return "\n\n".join(SOURCES[key].bibtex(key) for key in behind(recipe))

@@ -1,0 +1,70 @@
+"""The command line: one verb, one file. A verb is imported only when it is called."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+
+from .. import __version__
+from ..check import InputError, unknown
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A subcommand: its module in this package has `run(arguments) -> int`."""
+
+    module: str
+    summary: str
+
+
+VERBS = {
+    "demo": Verb("demo", "train two recipes on the embedded data, judge them under shift, show a report"),
+    "list": Verb("listing", "what there is: recipes, models, data, augmentations, corruptions"),
+    "show": Verb("show", "a picture of any augmentation or corruption"),
+    "train": Verb("train", "train a recipe; the same command again continues an interrupted run"),
+    "evaluate": Verb("evaluate", "judge trained runs, clean and under shift, and write a report"),
+    "cite": Verb("cite", "BibTeX for everything that a recipe uses"),
+}
+
+
+def usage() -> str:
+    """The help of the program as a whole."""
+    lines = [
+        "usage: elinvar VERB [options]",
+        "",
+        "Train image classifiers that stay put: under data shift, under attack, when trained again.",
+        "",
+        *(f"  {name:<10}{verb.summary}" for name, verb in VERBS.items()),
+        "",
+        "  elinvar VERB --help     options of a verb, with an example",
+        "  elinvar --version",
+        "",
+        "Start with: elinvar demo",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program; returns its exit code: 0 done, 2 bad input (one line says why), 130 interrupted."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help", "help"):
+        sys.stdout.write(usage())
+        return 0
+    if given[0] == "--version":
+        sys.stdout.write(f"elinvar {__version__}\n")
+        return 0
+    name = given[0]
+    try:
+        if name not in VERBS:
+            raise unknown("verb", name, VERBS)
+        module = import_module(f".{VERBS[name].module}", __package__)
+        return int(module.run(given[1:]))
+    except InputError as error:
+        sys.stderr.write(f"elinvar: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("elinvar: interrupted; the same command continues where this one stopped\n")
+        return 130
+    except BrokenPipeError:  # the reader of our output went away, as `head` does
+        sys.stderr.close()
+        return 0

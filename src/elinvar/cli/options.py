@@ -1,0 +1,68 @@
+"""What verbs share: a parser that fails in one line, common options, and where output goes."""
+
+import json
+import sys
+from typing import Any, NoReturn
+
+import torch
+from jsonargparse import ArgumentParser
+from rich.console import Console
+
+from ..check import InputError
+from ..rng import Seeds, Source
+
+
+class Parser(ArgumentParser):
+    """Bad options raise `InputError`, so that every error of the program looks alike."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Turn argparse's usage dump into one line."""
+        text = " ".join(str(ex or message).split())
+        raise InputError(f"{self.prog.split()[-1]}: {text} (see {self.prog} --help)") from ex
+
+
+def parser(verb: str, description: str, example: str) -> Parser:
+    """The parser of a verb, whose help ends with an example."""
+    made = Parser(prog=f"elinvar {verb}", description=description, epilog=f"example: {example}", allow_abbrev=False)
+    made.add_argument("--json", action="store_true", help="print the result as JSON, for machines")
+    return made
+
+
+def add_device(made: Parser) -> None:
+    """The options that say where to compute."""
+    made.add_argument("--device", type=str, default=None, help="cpu, cuda, cuda:1; default: a GPU if there is one")
+
+
+def device(name: str | None) -> torch.device:
+    """The device called `name`; raises `InputError` if it is not there."""
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(name)
+        torch.empty(1, device=chosen)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(f"--device {name}: {str(error).splitlines()[0]}; use cpu, or a GPU that is there") from error
+    return chosen
+
+
+def seeds(base: int, others: list[str]) -> Seeds:
+    """`--seed 1 --seed-of shuffle=2`; raises `InputError` for anything that is not SOURCE=NUMBER."""
+    overrides: dict[str, int] = {}
+    for item in others:
+        source, _, number = item.partition("=")
+        try:
+            overrides[Source(source)] = int(number)
+        except ValueError as error:
+            names = ", ".join(Source)
+            raise InputError(f"--seed-of {item}: expected SOURCE=NUMBER, with a source of {names}") from error
+    return Seeds(base, overrides)
+
+
+def progress_console() -> Console:
+    """Where progress goes: the error stream, so that results can be piped."""
+    return Console(stderr=True, highlight=False)
+
+
+def write_json(value: Any) -> None:
+    """One JSON document on standard output."""
+    sys.stdout.write(json.dumps(value, indent=1) + "\n")

@@ -1,0 +1,24 @@
+"""The table of recipes: a name for each function that returns one."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from ..check import unknown
+from ..recipe import Recipe
+from .augmix import augmix, augmix_no_jsd
+from .standard import standard
+
+RECIPES: Mapping[str, Callable[[], Recipe]] = MappingProxyType(
+    {function.__name__: function for function in (standard, augmix, augmix_no_jsd)}
+)
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe called `name`; raises `InputError` with the nearest names for any other.
+
+    >>> recipe("augmix").train.epochs
+    100
+    """
+    if name not in RECIPES:
+        raise unknown("recipe", name, RECIPES)
+    return RECIPES[name]()
