@@ -1,7 +1,6 @@
 """What the manifest says is what the model holds."""
 
 import json
-from dataclasses import asdict
 
 from torch import nn
 
@@ -12,7 +11,9 @@ def test_describes_a_named_model_as_json() -> None:
     model = build("wrn-40-2", classes=100, mean=(0.5,) * 3, std=(0.25,) * 3, seed=0)
     next(model.parameters()).requires_grad_(False)
     channels = sum(module.num_features for module in model.modules() if isinstance(module, nn.BatchNorm2d))
-    assert json.loads(json.dumps(asdict(describe(model)))) == {
+    facts = describe(model).to_dict()
+    assert json.loads(json.dumps(facts)) == facts
+    assert facts == {
         "architecture": "elinvar.models.wide_resnet.WideResNet",
         "classes": 100,
         "parameters": 2_255_156,

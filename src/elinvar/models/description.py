@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
@@ -31,9 +32,13 @@ class Description:
     normalization: Mapping[str, int]
     dtypes: tuple[str, ...]
 
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as numbers, text, lists and dictionaries: what JSON holds."""
+        return {**asdict(self), "dtypes": list(self.dtypes)}
+
 
 def describe(model: nn.Module) -> Description:
-    """Count what a model holds. Fields are plain numbers and text: `dataclasses.asdict` makes it JSON.
+    """Count what a model holds.
 
     >>> from elinvar.models import build
     >>> describe(build("resnet-20", classes=10, mean=(0.5,) * 3, std=(0.25,) * 3)).parameters
