@@ -7,13 +7,17 @@ from jaxtyping import install_import_hook
 SOURCE = Path(__file__).parent.parent / "src"
 
 
-def _checked() -> list[str]:
-    """Every module but those that hold compiled kernels: numba must see the bare functions."""
-    modules = []
-    for path in sorted((SOURCE / "elinvar").rglob("*.py")):
-        if path.name != "__init__.py" and "import numba" not in (text := path.read_text()) and "jit import" not in text:
-            modules.append(".".join(path.relative_to(SOURCE).with_suffix("").parts))
-    return modules
+def _checkable(path: Path) -> bool:
+    """Not packages, whose hook would cover everything below, and not kernels, which numba must see bare."""
+    text = path.read_text()
+    return path.name != "__init__.py" and "import numba" not in text and "jit import" not in text
 
 
-install_import_hook(_checked(), "beartype.beartype").__enter__()
+install_import_hook(
+    [
+        ".".join(path.relative_to(SOURCE).with_suffix("").parts)
+        for path in sorted((SOURCE / "elinvar").rglob("*.py"))
+        if _checkable(path)
+    ],
+    "shapecheck.checked",
+).__enter__()
