@@ -5,7 +5,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from ..train.step import Report
+from ..train import Observer, Report
 
 
 def bar(console: Console) -> Progress:
@@ -24,7 +24,7 @@ def bar(console: Console) -> Progress:
     )
 
 
-class RunBar:
+class RunBar(Observer):
     """Shows a run on a progress bar that somebody else opened."""
 
     def __init__(self, progress: Progress, title: str) -> None:

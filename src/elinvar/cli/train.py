@@ -64,6 +64,7 @@ def run(arguments: Sequence[str]) -> int:
             compute=compute,
             observer=RunBar(progress, f"{recipe.name} on {data.name}"),
             checkpoint_seconds=options.checkpoint_seconds,
+            origin=options.data,
         )
     last = Run(out).metrics()[-1]
     if options.json:

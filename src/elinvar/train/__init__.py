@@ -2,8 +2,8 @@
 
 from .checkpoint import load_into as load_into
 from .checkpoint import read_weights as read_weights
+from .evaluate import evaluate as evaluate
 from .loop import Observer as Observer
-from .loop import Silent as Silent
 from .loop import build_model as build_model
 from .loop import fit as fit
 from .loop import trained_model as trained_model

@@ -6,12 +6,13 @@ and the position in the run are all there is.
 
 import time
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol
+from dataclasses import asdict
+from typing import Any
 
 import torch
 from torch import nn
 
-from .. import models, norm
+from .. import metrics, models, norm
 from ..check import InputError
 from ..data import DataSet, epoch_order
 from ..infer.predict import Predictor
@@ -26,8 +27,8 @@ from .run import Run
 from .step import Report, Step
 
 
-class Observer(Protocol):
-    """Watches a run: a progress bar, a test that interrupts."""
+class Observer:
+    """Watches a run; this one looks away. Subclasses show progress."""
 
     def begin(self, steps: int, done: int) -> None:
         """The run has `steps` steps, `done` of which an earlier process did."""
@@ -39,18 +40,8 @@ class Observer(Protocol):
         """One more epoch is done; `row` is its line in the log."""
 
 
-class Silent:
-    """Watches nothing."""
-
-    def begin(self, steps: int, done: int) -> None: ...
-
-    def step(self, report: Report) -> None: ...
-
-    def epoch(self, row: dict[str, Any]) -> None: ...
-
-
 def build_model(recipe: Recipe, data: DataSet, seeds: Seeds) -> nn.Module:
-    """The recipe's model for `data`, freshly initialized by the seed of `Source.INIT`, with the recipe's norm policy."""
+    """The model for `data`: initialized by the seed of `Source.INIT`, converted to the recipe's norm policy."""
     model = models.build(
         recipe.model.name,
         classes=len(data.classes),
@@ -109,7 +100,13 @@ class Training:
         epoch, sums = start.epoch, dict(start.sums)
         order = epoch_order(len(self.data.train), self.seeds, epoch)
         total_steps = train.epochs * self.steps_per_epoch
-        for batch in self.data.train.batches(order, train.batch_size, device=self.compute.device, start=start.in_epoch):
+        for batch in self.data.train.batches(
+            order,
+            train.batch_size,
+            device=self.compute.device,
+            start=start.in_epoch,
+            key=self.seeds.key(Source.AUGMENT, epoch, "read"),
+        ):
             number = self.progress.step
             factor = train.schedule.factor(number, total_steps, self.steps_per_epoch)
             for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
@@ -152,7 +149,7 @@ class Training:
             everything = torch.arange(len(self.data.test))
             batches = self.data.test.batches(everything, 500, device=self.compute.device)
             logits, targets = Predictor(self.model, self.recipe.infer, self.compute).batches(batches)
-        return 100.0 * float((logits.argmax(1) != targets).double().mean())
+        return 100.0 * metrics.error_rate(logits, targets)
 
     def judged(self) -> AbstractContextManager[None]:
         """Inside, the model holds the averaged weights if the recipe keeps an average."""
@@ -182,18 +179,22 @@ def fit(
     compute: Compute,
     observer: Observer | None = None,
     checkpoint_seconds: float = 30.0,
+    origin: str = "",
 ) -> bool:
     """Train `recipe` on `data` in the run directory `out`, from where it stands to the end.
+
+    checkpoint_seconds   time between two checkpoints; there is always one at the end
+    origin               where `data` comes from, as `data.load` reads it; kept in the manifest
 
     Returns False if the run was already finished. Raises `InputError` for a directory that holds another run or that
     another process works on, for a loss that is not finite, and for a disk that refuses.
     """
-    watch = observer or Silent()
+    watch = observer or Observer()
     with out.owned():
         training = Training(recipe, data, out, seeds, compute, checkpoint_seconds)
-        facts = {"name": recipe.model.name, **models.describe(training.model).to_dict()}
+        facts = {"name": recipe.model.name, **asdict(models.describe(training.model))}
         about = {"name": data.name, "fingerprint": data.fingerprint(), "train": len(data.train), "test": len(data.test)}
-        out.adopt(recipe, manifest(seeds, compute, about, facts))
+        out.adopt(recipe, {**manifest(seeds, compute, about, facts), "origin": origin})
         training.restore()
         if training.progress.epoch >= recipe.train.epochs:
             return False

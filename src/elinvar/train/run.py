@@ -4,6 +4,7 @@
     manifest.json         versions, hardware, commit, seeds, data
     metrics.jsonl         one line for each epoch
     checkpoint/           the newest state, whole (see checkpoint.py)
+    evaluation.json, predictions.safetensors, report.html      what 'elinvar evaluate' found
 
 One process at a time owns it. The same command again continues an interrupted run and leaves a finished one alone; a
 different recipe, seed or data set for the same directory is refused.
@@ -34,6 +35,8 @@ class Run:
         self.manifest_file = path / "manifest.json"
         self.metrics_file = path / "metrics.jsonl"
         self.checkpoints = path / "checkpoint"
+        self.evaluation_file = path / "evaluation.json"
+        self.report_file = path / "report.html"
 
     @contextmanager
     def owned(self) -> Iterator[None]:

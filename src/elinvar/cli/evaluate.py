@@ -1,0 +1,90 @@
+"""`elinvar evaluate`: judge runs, clean and under shift, and write a report."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.progress import Progress, TaskID
+
+from .. import config
+from ..data import DataSet, load
+from ..infer import SUITES, Evaluation
+from ..infer.judge import Observer
+from ..precision import Compute
+from ..report import RunResult, headline, sample_sheet, write_report
+from ..train import Run
+from ..train import evaluate as judge_run
+from .options import add_device, device, parser, progress_console, write_json
+from .progress import bar
+
+
+class SetsBar(Observer):
+    """Shows how many sets of images are predicted."""
+
+    def __init__(self, progress: Progress, title: str) -> None:
+        self.progress, self.title = progress, title
+        self.task: TaskID | None = None
+
+    def begin(self, sets: int) -> None:
+        self.task = self.progress.add_task(self.title, total=sets, note="")
+
+    def done(self, name: str) -> None:
+        assert self.task is not None
+        self.progress.update(self.task, advance=1, note=name)
+        if self.progress.tasks[self.progress.task_ids.index(self.task)].finished:
+            self.progress.remove_task(self.task)
+
+
+def result(run: Run, evaluation: Evaluation) -> RunResult:
+    """A run and its evaluation, as the report wants them."""
+    return RunResult(
+        name=evaluation.recipe,
+        seed=evaluation.seed,
+        evaluation=evaluation,
+        metrics=run.metrics(),
+        manifest=run.manifest(),
+        recipe_yaml=run.recipe_file.read_text(),
+    )
+
+
+def run(arguments: Sequence[str]) -> int:
+    """The verb."""
+    made = parser(
+        "evaluate",
+        "Judge trained runs, clean and under 15 corruptions at 5 severities. Writes evaluation.json, "
+        "predictions.safetensors and report.html into each run; several runs get one report that compares them.",
+        "elinvar evaluate runs/standard-* runs/augmix-* --report compare.html",
+    )
+    made.add_argument("runs", type=Path, nargs="+", help="directories that 'elinvar train' wrote")
+    made.add_argument("--suites", type=str, default=",".join(SUITES), help=f"any of {', '.join(SUITES)}")
+    made.add_argument("--data", type=str, default=None, help="judge on another data set; default: that of the run")
+    made.add_argument("--report", type=Path, default=None, help="where the report goes; default: RUN/report.html")
+    made.add_argument("--trust", action="store_true", help="let a run's recipe.yaml run code from outside of elinvar")
+    add_device(made)
+    options = made.parse_args(list(arguments))
+
+    console, where = progress_console(), device(options.device)
+    suites = [suite.strip() for suite in options.suites.split(",") if suite.strip()]
+    loaded: dict[str, DataSet] = {}
+    results = []
+    with bar(console) as progress:
+        for path in options.runs:
+            run = Run(path)
+            origin = options.data or run.manifest()["origin"]
+            recipe = config.load(run.recipe_file, trust=options.trust)
+            data = loaded.setdefault(origin, load(origin)) if origin not in loaded else loaded[origin]
+            compute = Compute.choose(where, recipe.train.precision, recipe.train.channels_last)
+            found = judge_run(run, recipe, data, compute, suites=suites, observer=SetsBar(progress, path.name))
+            results.append(result(run, found))
+            write_report(run.report_file, results[-1:], samples=sample_sheet(data.test) if found.shift else None)
+    report = Run(options.runs[0]).report_file if len(results) == 1 else options.report
+    if options.report is not None:
+        report = options.report
+        write_report(report, results, samples=sample_sheet(data.test) if results[0].evaluation.shift else None)
+    if options.json:
+        write_json([asdict(item.evaluation) for item in results])
+    else:
+        console.print(headline(results).to_rich())
+        if report is not None:
+            console.print(f"report: {report}")
+    return 0
