@@ -1,0 +1,36 @@
+"""Measures of a classifier: functions on tensors, and accumulators for what comes in pieces."""
+
+from .accumulator import Accumulator as Accumulator
+from .alexnet import ALEXNET as ALEXNET
+from .alexnet import ALEXNET_CLEAN as ALEXNET_CLEAN
+from .binning import Binning as Binning
+from .binning import Bins as Bins
+from .binning import EqualMass as EqualMass
+from .binning import EqualSize as EqualSize
+from .binning import EqualWidth as EqualWidth
+from .brier import BrierDecomposition as BrierDecomposition
+from .brier import brier_decomposition as brier_decomposition
+from .brier import brier_score as brier_score
+from .brier import top_label_brier_score as top_label_brier_score
+from .calibration import adaptive_calibration_error as adaptive_calibration_error
+from .calibration import classwise_calibration_error as classwise_calibration_error
+from .calibration import expected_calibration_error as expected_calibration_error
+from .calibration import largest_gap as largest_gap
+from .calibration import maximum_calibration_error as maximum_calibration_error
+from .calibration import mean_absolute_gap as mean_absolute_gap
+from .calibration import overconfidence as overconfidence
+from .calibration import reliability_bins as reliability_bins
+from .calibration import rms_calibration_error as rms_calibration_error
+from .calibration import root_mean_square_gap as root_mean_square_gap
+from .collect import Confidences as Confidences
+from .confidence import TopLabel as TopLabel
+from .confidence import top_label as top_label
+from .corruption import SUBSETS as SUBSETS
+from .corruption import MeanCorruptionError as MeanCorruptionError
+from .corruption import mean_corruption_error as mean_corruption_error
+from .corruption import relative_mean_corruption_error as relative_mean_corruption_error
+from .corruption import unnormalized_corruption_error as unnormalized_corruption_error
+from .error import ErrorRate as ErrorRate
+from .error import error_rate as error_rate
+from .error import mistakes as mistakes
+from .likelihood import negative_log_likelihood as negative_log_likelihood

@@ -1,0 +1,77 @@
+"""Brier scores, and what they are made of."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Integer
+from torch import Tensor
+
+from .binning import Bins, EqualSize
+from .confidence import Probabilities, Targets, check_probabilities, top_label
+
+ROWS = 1 << 16  # pieces that stay in the cache when they become float64
+
+
+def brier_score(probabilities: Float[Tensor, "n classes"], targets: Integer[Tensor, " n"]) -> float:
+    """Mean squared distance between the distribution and the one-hot target, over all classes, 0 to 2.
+
+        mean_i sum_k (p_ik - [y_i = k])^2
+
+    Source   Brier, "Verification of forecasts expressed in terms of probability", 1950.
+    Differs  the AugMix paper means the score of the top label alone: `top_label_brier_score`.
+
+    >>> brier_score(torch.tensor([[0.75, 0.25]]), torch.tensor([1]))
+    1.125
+    """
+    check_probabilities(probabilities, targets)
+    total = 0.0
+    for rows, y in zip(torch.split(probabilities.detach(), ROWS), torch.split(targets, ROWS), strict=True):
+        p = rows.double()
+        total += float(p.square().sum() - 2 * p.gather(1, y.long().unsqueeze(1)).sum()) + len(p)
+    return total / len(probabilities)
+
+
+def top_label_brier_score(probabilities: Probabilities, targets: Targets) -> float:
+    """Mean squared distance between confidence and correctness, mean_i (c_i - a_i)^2, 0 to 1."""
+    confidence, correct = top_label(probabilities, targets)
+    return float((confidence.double() - correct.double()).square().mean())
+
+
+@dataclass(frozen=True)
+class BrierDecomposition:
+    """score = calibration + refinement + within, exactly.
+
+    score         the top-label Brier score
+    calibration   squared RMS calibration error on the same bins
+    refinement    sum_b w_b accuracy_b (1 - accuracy_b): what remains of a calibrated classifier's score
+    within        sum_b w_b (Var_b(c) - 2 Cov_b(c, a)): what the width of the bins hides; small for narrow ones
+    """
+
+    score: float
+    calibration: float
+    refinement: float
+    within: float
+
+    @property
+    def from_refinement(self) -> float:
+        """calibration + refinement: the Brier score of the AugMix paper, appendix E."""
+        return self.calibration + self.refinement
+
+
+def brier_decomposition(probabilities: Probabilities, targets: Targets, *, bin_size: int = 100) -> BrierDecomposition:
+    """The top-label Brier score in parts, over bins of `bin_size` predictions as in `rms_calibration_error`.
+
+    Source   Hendrycks et al., "AugMix", ICLR 2020, appendix E; the term within bins makes their identity exact.
+    """
+    top = top_label(probabilities, targets)
+    index, number = EqualSize(bin_size).assign(top.confidence)
+    bins = Bins.of(index, number, *top)
+    weight, accuracy = bins.count.double() / bins.examples, bins.accuracy
+    confidence, correct = top.confidence.double(), top.correct.double()
+    off_confidence, off_accuracy = confidence - bins.confidence[index], correct - accuracy[index]
+    return BrierDecomposition(
+        score=float((confidence - correct).square().mean()),
+        calibration=float((weight * (accuracy - bins.confidence).square()).sum()),
+        refinement=float((weight * accuracy * (1 - accuracy)).sum()),
+        within=float((off_confidence * (off_confidence - 2 * off_accuracy)).mean()),
+    )
