@@ -117,8 +117,11 @@ def test_refuses_other_tables() -> None:
             mean_corruption_error({**FULL, "fog": [bad] + [0.1] * 4})
     with pytest.raises(InputError, match="divide errors in per cent by 100"):
         mean_corruption_error(scaled(100), normalizers=ALEXNET)
-    with pytest.raises(InputError, match="clean: got"):
-        relative_mean_corruption_error(FULL, 43.5)
+    with pytest.raises(InputError, match="divide errors in per cent by 100"):
+        mean_corruption_error(FULL, normalizers=scaled(100))
+    for bad in (43.5, float("nan")):
+        with pytest.raises(InputError, match="clean: got"):
+            relative_mean_corruption_error(FULL, bad)
     with pytest.raises(InputError, match=r"errors of 0 for \['fog'\]"):
         mean_corruption_error(FULL, normalizers={**FULL, "fog": [0.0] * 5})
     with pytest.raises(InputError, match="brightness is not worse"):

@@ -76,7 +76,7 @@ def classwise_calibration_error(
 ) -> float:
     """Mean over the classes of the ECE of each class against the rest, 0 to 1.
 
-    Source   Kull et al., "Beyond temperature scaling", NeurIPS 2019, section 2.
+    Source   Kull et al., "Beyond temperature scaling", NeurIPS 2019 (classwise-ECE).
     """
     check_probabilities(probabilities, targets)
     probabilities, targets = probabilities.detach().cpu(), targets.cpu()

@@ -57,7 +57,7 @@ def unnormalized_corruption_error(errors: Sequence[float]) -> float:
     >>> unnormalized_corruption_error([0.1, 0.2, 0.3, 0.4, 0.5])
     0.3
     """
-    return _mean("errors", errors, severities=(5,))
+    return _mean("errors", errors)
 
 
 def mean_corruption_error(
@@ -83,15 +83,14 @@ def mean_corruption_error(
     (50.0, 'benchmark', 50.0)
     """
     names = _complete("errors", errors, subset)
-    unnormalized = {name: _mean(name, errors[name], severities=(5,)) for name in names}
     if normalizers is None:
-        return MeanCorruptionError(unnormalized, subset)
-    _fractions(errors, names)
+        return MeanCorruptionError({name: _mean(name, errors[name]) for name in names}, subset)
     _complete("normalizers", normalizers, subset)
-    divisors = {name: _mean(name, normalizers[name], severities=(1, 5)) for name in names}
+    means = {name: _mean(name, errors[name], largest=1) for name in names}
+    divisors = {name: _mean(name, normalizers[name], largest=1, or_mean=True) for name in names}
     if not all(divisors.values()):
         raise InputError(f"normalizers: errors of 0 for {[name for name in names if not divisors[name]]}")
-    return MeanCorruptionError({name: 100 * unnormalized[name] / divisors[name] for name in names}, subset)
+    return MeanCorruptionError({name: 100 * means[name] / divisors[name] for name in names}, subset)
 
 
 def relative_mean_corruption_error(
@@ -108,16 +107,15 @@ def relative_mean_corruption_error(
     and when the normalizer is not worse than on clean images.
     """
     names = _complete("errors", errors, subset)
-    _fractions(
-        {**errors, "clean": [clean], "normalizer_clean": [normalizer_clean]}, [*names, "clean", "normalizer_clean"]
-    )
     _complete("normalizers", normalizers, subset)
+    for which, error in (("clean", clean), ("normalizer_clean", normalizer_clean)):
+        _mean(which, [error], largest=1, or_mean=True)
     relative = {}
     for name in names:
-        divisor = _mean(name, normalizers[name], severities=(1, 5)) - normalizer_clean
+        divisor = _mean(name, normalizers[name], largest=1, or_mean=True) - normalizer_clean
         if divisor <= 0:
             raise InputError(f"normalizers: {name} is not worse than the clean error {normalizer_clean}")
-        relative[name] = 100 * (_mean(name, errors[name], severities=(5,)) - clean) / divisor
+        relative[name] = 100 * (_mean(name, errors[name], largest=1) - clean) / divisor
     return MeanCorruptionError(relative, subset)
 
 
@@ -134,16 +132,11 @@ def _complete(what: str, table: Mapping[str, Sequence[float]], subset: str) -> t
     return SUBSETS[subset]
 
 
-def _mean(name: str, errors: Sequence[float], *, severities: tuple[int, ...]) -> float:
+def _mean(name: str, errors: Sequence[float], *, largest: int = 100, or_mean: bool = False) -> float:
     values = [float(error) for error in errors]
-    if len(values) not in severities:
+    if len(values) != 5 and not (or_mean and len(values) == 1):
         raise InputError(f"{name}: got {len(values)} errors, expected one for each severity from 1 to 5")
-    if not all(0 <= value <= 100 for value in values):  # also true for NaN
-        raise InputError(f"{name}: got {values}, expected errors as fractions, or in per cent")
+    if not all(0 <= value <= largest for value in values):  # also true for NaN
+        unit = "fractions; divide errors in per cent by 100" if largest == 1 else "errors as fractions, or in per cent"
+        raise InputError(f"{name}: got {values}, expected {unit}")
     return math.fsum(values) / len(values)
-
-
-def _fractions(errors: Mapping[str, Sequence[float]], names: Sequence[str]) -> None:
-    for name in names:
-        if max(float(error) for error in errors[name]) > 1:
-            raise InputError(f"{name}: got {list(errors[name])}, expected fractions; divide errors in per cent by 100")

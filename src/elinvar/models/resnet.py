@@ -5,7 +5,7 @@
 They differ in depth, widths and the shortcut where a stage halves the image: rows of `table.py`.
 
 Source   He et al., "Deep residual learning for image recognition", CVPR 2016, section 4.2 (option A); Summers,
-         "Understanding and improving deep learning", 2022, chapter 5; ceciliaresearch/nondeterminism_instability.
+         "Understanding and improving deep learning", 2021, chapter 5; ceciliaresearch/nondeterminism_instability.
 """
 
 from collections.abc import Callable, Mapping, Sequence

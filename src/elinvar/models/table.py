@@ -37,7 +37,7 @@ def _he(blocks: int) -> Architecture:
 
 def _summers(*widths: int) -> Architecture:
     settings = {"widths": widths, "blocks": (2,) * len(widths), "shortcut": "pad-norm", "zero_gamma": True}
-    return Architecture(ResNet, settings, "Summers 2022, chapter 5")
+    return Architecture(ResNet, settings, "Summers 2021, chapter 5")
 
 
 MODELS: Mapping[str, Architecture] = {
@@ -59,7 +59,7 @@ MODELS: Mapping[str, Architecture] = {
     "preact-resnet-18": Architecture(
         PreActivationResNet,
         {"stem": 64, "widths": (64, 128, 256, 512), "blocks": (2, 2, 2, 2)},
-        "He et al. 2016 (identity mappings); Summers 2022, chapter 2",
+        "He et al. 2016 (identity mappings); Summers 2021, chapter 2",
     ),
 }
 """name -> architecture; any other `wrn-DEPTH-WIDEN` has a name too"""
