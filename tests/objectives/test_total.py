@@ -46,11 +46,11 @@ def js(*names: str) -> float:
 
 def test_cross_entropy_is_the_mean_over_the_views_it_names() -> None:
     assert total(CrossEntropy()) == pytest.approx(ce("clean"))
-    assert total(CrossEntropy(on=("aug1", "clean"), weight=3.0)) == pytest.approx(1.5 * (ce("aug1") + ce("clean")))
+    assert total(CrossEntropy(over=("aug1", "clean"), weight=3.0)) == pytest.approx(1.5 * (ce("aug1") + ce("clean")))
 
 
 def test_views_of_different_length_count_alike() -> None:
-    loss = CrossEntropy(on=("clean", "aug1"))(logits(small="aug1"), views(small="aug1"))
+    loss = CrossEntropy(over=("clean", "aug1"))(logits(small="aug1"), views(small="aug1"))
     small = cross_entropy(logits()["aug1"][:2], torch.tensor([0, 3])).mean().item()
     assert loss.total.item() == pytest.approx((ce("clean") + small) / 2)
 
@@ -79,7 +79,7 @@ def test_the_loss_of_augmix_and_its_parts() -> None:
     "objective",
     [
         CrossEntropy(weight=0.3),
-        CrossEntropy() + CrossEntropy(on=("aug1",)) + Consistency(),
+        CrossEntropy() + CrossEntropy(over=("aug1",)) + Consistency(),
         0.5 * (CrossEntropy() + 4.0 * Consistency(weight=2.0)),
         WeightedSum(parts=(WeightedSum(parts=(CrossEntropy(),), weights=(3.0,)), Consistency()), weights=(2.0, 0.0)),
     ],
@@ -93,8 +93,8 @@ def test_the_parts_make_up_the_total(objective: Objective) -> None:
 
 
 def test_sums_are_flat_and_multiples_reach_every_part() -> None:
-    three = CrossEntropy() + CrossEntropy(on=("aug1",)) + Consistency()
-    assert three == WeightedSum(parts=(CrossEntropy(), CrossEntropy(on=("aug1",)), Consistency()))
+    three = CrossEntropy() + CrossEntropy(over=("aug1",)) + Consistency()
+    assert three == WeightedSum(parts=(CrossEntropy(), CrossEntropy(over=("aug1",)), Consistency()))
     assert (2.0 * three).weights == (2.0, 2.0, 2.0)
     assert total(2.0 * three) == pytest.approx(2 * total(three))
 
@@ -115,7 +115,7 @@ def test_gradients_reach_only_the_views_that_are_judged() -> None:
 @pytest.mark.parametrize(
     ("objective", "message"),
     [
-        (CrossEntropy(on=("claen",)), "unknown view 'claen': did you mean 'clean'"),
+        (CrossEntropy(over=("claen",)), "unknown view 'claen': did you mean 'clean'"),
         (Consistency(over=("clean", "aug3")), "unknown view 'aug3'"),
         (CrossEntropy() + CrossEntropy(weight=2.0), r"two parts of the objective are cross_entropy\(clean\)"),
     ],
@@ -139,8 +139,8 @@ def test_settings_that_make_no_sense() -> None:
             CrossEntropy(weight=weight)
     with pytest.raises(InputError, match="over: got"):
         Consistency(over=("clean",))
-    with pytest.raises(InputError, match="on: got"):
-        CrossEntropy(on=("clean", "clean"))
+    with pytest.raises(InputError, match="over: got"):
+        CrossEntropy(over=("clean", "clean"))
     with pytest.raises(InputError, match="at least one part"):
         WeightedSum(parts=())
     with pytest.raises(InputError, match="one for each of 1 parts"):
@@ -166,7 +166,7 @@ def test_a_configuration_file_keeps_an_objective() -> None:
           init_args: {weight: 3.0}
     """
     settings = parser.parse_string(text)
-    expected = CrossEntropy(on=("clean", "aug1")) + 0.5 * Consistency(weight=3.0)
+    expected = CrossEntropy(over=("clean", "aug1")) + 0.5 * Consistency(weight=3.0)
     assert parser.instantiate(settings).objective == expected
     again = parser.parse_string(parser.dump(settings))
     assert parser.instantiate(again).objective == expected

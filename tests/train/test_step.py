@@ -85,7 +85,7 @@ def close(a: dict[str, Tensor], b: dict[str, Tensor]) -> None:
         torch.testing.assert_close(a[key], b[key], rtol=1e-5, atol=1e-6, msg=key)
 
 
-PLAIN = Train(objective=CrossEntropy(on=("clean",)))
+PLAIN = Train(objective=CrossEntropy(over=("clean",)))
 
 
 def test_a_plain_step_equals_torch_by_hand():
@@ -107,7 +107,7 @@ def test_a_plain_step_equals_torch_by_hand():
 def test_looking_at_the_model_leaves_no_trace(policy: norm.NormPolicy, checkpointed: bool):
     """The step with an attack must remember what a step on the very same, precomputed images remembers."""
     views = (ViewSpec(name="clean"), ViewSpec(name="attacked", transforms=(GradientSign(),), branch="aux"))
-    train = replace(PLAIN, views=views, norm=policy, objective=CrossEntropy(on=("clean", "attacked")))
+    train = replace(PLAIN, views=views, norm=policy, objective=CrossEntropy(over=("clean", "attacked")))
     model, data = net(policy, checkpointed=checkpointed), batch()
     before = memory(model)
     looking = step(model, train)
@@ -197,7 +197,7 @@ def test_dropout_is_keyed_by_the_step_and_leaves_the_global_generator_alone():
 
 def test_parts_of_the_objective_are_reported():
     views = (ViewSpec(name="clean"), ViewSpec(name="b", transforms=(Noise(),)))
-    objective = CrossEntropy(on=("clean",)) + Consistency(over=("clean", "b"), weight=12.0)
+    objective = CrossEntropy(over=("clean",)) + Consistency(over=("clean", "b"), weight=12.0)
     report = step(net(), replace(PLAIN, views=views, objective=objective))(batch(), epoch=0, number=0)
     assert len(report.parts) == 2
     assert all(value >= 0 for value in report.parts.values())

@@ -49,13 +49,13 @@ class CrossEntropy(Objective):
     much as the others.
     """
 
-    on: tuple[str, ...] = ("clean",)
+    over: tuple[str, ...] = ("clean",)
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        check_names("on", self.on, at_least=1)
+        check_names("over", self.over, at_least=1)
         check_weight(self.weight)
 
     def __call__(self, logits: Logits, views: Views) -> Loss:
-        losses = [cross_entropy(logits[name], views[name].targets).mean() for name in self.on]
-        return Loss.of(f"cross_entropy({', '.join(self.on)})", torch.stack(losses).mean(), self.weight)
+        losses = [cross_entropy(logits[name], views[name].targets).mean() for name in self.over]
+        return Loss.of(f"cross_entropy({', '.join(self.over)})", torch.stack(losses).mean(), self.weight)

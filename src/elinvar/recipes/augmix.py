@@ -21,7 +21,7 @@ def augmix(*, epochs: int = 100, severity: float = 3.0, width: int = 3, weight: 
     names = ("clean", "aug1", "aug2")
     base = standard(epochs=epochs)
     copies = tuple(ViewSpec(name=name, transforms=(AugMix(severity, width),)) for name in names[1:])
-    objective = CrossEntropy(on=("clean",)) + Consistency(over=names, weight=weight)
+    objective = CrossEntropy(over=("clean",)) + Consistency(over=names, weight=weight)
     train = replace(base.train, views=(ViewSpec(name="clean"), *copies), objective=objective)
     return replace(base, name="augmix", train=train)
 
@@ -30,5 +30,5 @@ def augmix_no_jsd(*, epochs: int = 100, severity: float = 3.0, width: int = 3) -
     """One augmented view of an example and plain cross-entropy on it; the clean image is not seen."""
     base = standard(epochs=epochs)
     view = ViewSpec(name="augmented", transforms=(AugMix(severity, width),))
-    train = replace(base.train, views=(view,), objective=CrossEntropy(on=("augmented",)))
+    train = replace(base.train, views=(view,), objective=CrossEntropy(over=("augmented",)))
     return replace(base, name="augmix_no_jsd", train=train)

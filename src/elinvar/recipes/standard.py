@@ -17,5 +17,5 @@ def standard(*, epochs: int = 100) -> Recipe:
     return Recipe(
         name="standard",
         model=Model(name="wrn-40-2"),
-        train=Train(epochs=epochs, shared=(Flip(), PadCrop(4)), objective=CrossEntropy(on=("clean",))),
+        train=Train(epochs=epochs, shared=(Flip(), PadCrop(4)), objective=CrossEntropy(over=("clean",))),
     )
