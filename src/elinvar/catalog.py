@@ -45,7 +45,7 @@ KINDS: dict[str, Callable[[], Iterator[tuple[str, str]]]] = {
     "data": lambda: ((reader.form, reader.about) for reader in DATASETS.values()),
     "policy": lambda: ((name, _first_line(policy)) for name, policy in augment.POLICIES.items()),
     "operation": _operations,
-    "corruption": lambda: ((name, row.about) for name, row in shift.CORRUPTIONS.items()),
+    "corruption": lambda: ((name, row.group.value) for name, row in shift.CORRUPTIONS.items()),
     "suite": lambda: iter(infer.SUITES.items()),
 }
 

@@ -161,7 +161,7 @@ def test_a_configuration_file_keeps_an_objective() -> None:
         weights: [1.0, 0.5]
         parts:
         - class_path: elinvar.objectives.CrossEntropy
-          init_args: {"on": [clean, aug1]}
+          init_args: {"over": [clean, aug1]}
         - class_path: elinvar.objectives.Consistency
           init_args: {weight: 3.0}
     """

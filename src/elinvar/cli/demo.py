@@ -10,10 +10,10 @@ from ..infer import Evaluation
 from ..precision import Compute
 from ..recipe import Model, Recipe
 from ..recipes import augmix, standard
-from ..report import headline, sample_sheet, write_report
+from ..report import headline, write_report
 from ..rng import Seeds
 from ..train import Run, evaluate, fit
-from .evaluate import SetsBar, result
+from .evaluate import SetsBar, result, sample_sheet
 from .options import add_device, device, parser, progress_console, write_json
 from .progress import RunBar, bar
 

@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
 from rich.progress import Progress, TaskID
 
-from .. import config
-from ..data import DataSet, load
+from .. import config, shift
+from ..data import DataSet, Split, load
 from ..infer import SUITES, Evaluation
-from ..infer.judge import Observer
+from ..infer.judge import SEVERITIES, Observer, corrupt
 from ..precision import Compute
-from ..report import RunResult, headline, sample_sheet, write_report
+from ..report import RunResult, SampleSheet, headline, sample_grid, write_report
 from ..train import Run
 from ..train import evaluate as judge_run
 from .options import add_device, device, parser, progress_console, write_json
@@ -47,6 +48,19 @@ def result(run: Run, evaluation: Evaluation) -> RunResult:
     )
 
 
+def sample_sheet(split: Split, classes: int = 5) -> SampleSheet:
+    """A test image of each of the first few classes, under every corruption."""
+    first = [int((split.targets == number).nonzero()[0]) for number in split.targets.unique()[:classes]]
+    batch = next(iter(split.batches(torch.tensor(first), len(first))))
+    return sample_grid(
+        batch.images,
+        {
+            name: torch.stack([corrupt(batch, name, severity).images for severity in SEVERITIES])
+            for name in shift.CORRUPTIONS
+        },
+    )
+
+
 def run(arguments: Sequence[str]) -> int:
     """The verb."""
     made = parser(
@@ -72,19 +86,17 @@ def run(arguments: Sequence[str]) -> int:
             run = Run(path)
             origin = options.data or run.manifest()["origin"]
             recipe = config.load(run.recipe_file, trust=options.trust)
-            data = loaded.setdefault(origin, load(origin)) if origin not in loaded else loaded[origin]
+            if origin not in loaded:
+                loaded[origin] = load(origin)
             compute = Compute.choose(where, recipe.train.precision, recipe.train.channels_last)
-            found = judge_run(run, recipe, data, compute, suites=suites, observer=SetsBar(progress, path.name))
-            results.append(result(run, found))
-            write_report(run.report_file, results[-1:], samples=sample_sheet(data.test) if found.shift else None)
-    report = Run(options.runs[0]).report_file if len(results) == 1 else options.report
+            watch = SetsBar(progress, path.name)
+            results.append(result(run, judge_run(run, recipe, loaded[origin], compute, suites=suites, observer=watch)))
+            write_report(run.report_file, results[-1:], samples=sample_sheet(loaded[origin].test))
     if options.report is not None:
-        report = options.report
-        write_report(report, results, samples=sample_sheet(data.test) if results[0].evaluation.shift else None)
+        write_report(options.report, results, samples=sample_sheet(loaded[origin].test))
     if options.json:
         write_json([asdict(item.evaluation) for item in results])
     else:
         console.print(headline(results).to_rich())
-        if report is not None:
-            console.print(f"report: {report}")
+        console.print(f"report: {options.report or Run(options.runs[-1]).report_file}")
     return 0

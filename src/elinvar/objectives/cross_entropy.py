@@ -43,7 +43,7 @@ def cross_entropy(
 
 @dataclass(frozen=True, kw_only=True)
 class CrossEntropy(Objective):
-    """`weight` times the mean over the views named in `on` of their mean cross-entropy.
+    """`weight` times the mean over the views named in `over` of their mean cross-entropy.
 
     Two views of one batch give (L_1 + L_2) / 2 (Merchant et al. 2020, Algorithm 1); a view of fewer examples counts as
     much as the others.
