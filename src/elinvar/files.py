@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +22,10 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
+def _neighbour(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
 def make_directory(path: Path) -> None:
     """Create `path` and its parents; raises `InputError` where that cannot be done."""
     try:
@@ -38,7 +41,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises `InputError` when the disk refuses (full, read-only, not permitted).
     """
     make_directory(path.parent)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _neighbour(path)
     try:
         yield temporary
         _sync(temporary)
@@ -60,11 +63,9 @@ def write_text(path: Path, text: str) -> None:
 def new_directory(path: Path) -> Iterator[Path]:
     """Yield a temporary folder whose files become the new folder `path` in one rename, or nothing does."""
     make_directory(path.parent)
+    temporary = _neighbour(path)
     try:
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
-    except OSError as error:
-        raise _explain(path, error) from error
-    try:
+        temporary.mkdir()
         yield temporary
         for file in temporary.iterdir():
             _sync(file)

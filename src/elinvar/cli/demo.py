@@ -13,8 +13,9 @@ from ..recipes import augmix, standard
 from ..report import headline, write_report
 from ..rng import Seeds
 from ..train import Run, evaluate, fit
-from .evaluate import SetsBar, result, sample_sheet
+from .evaluate import SetsBar, result
 from .options import add_device, device, parser, progress_console, write_json
+from .pictures import sample_sheet
 from .progress import RunBar, bar
 
 

@@ -4,18 +4,18 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
 from rich.progress import Progress, TaskID
 
-from .. import config, shift
-from ..data import DataSet, Split, load
+from .. import config
+from ..data import DataSet, load
 from ..infer import SUITES, Evaluation
-from ..infer.judge import SEVERITIES, Observer, corrupt
+from ..infer.judge import Observer
 from ..precision import Compute
-from ..report import RunResult, SampleSheet, headline, sample_grid, write_report
+from ..report import RunResult, headline, write_report
 from ..train import Run
 from ..train import evaluate as judge_run
 from .options import add_device, device, parser, progress_console, write_json
+from .pictures import sample_sheet
 from .progress import bar
 
 
@@ -45,19 +45,6 @@ def result(run: Run, evaluation: Evaluation) -> RunResult:
         metrics=run.metrics(),
         manifest=run.manifest(),
         recipe_yaml=run.recipe_file.read_text(),
-    )
-
-
-def sample_sheet(split: Split, classes: int = 5) -> SampleSheet:
-    """A test image of each of the first few classes, under every corruption."""
-    first = [int((split.targets == number).nonzero()[0]) for number in split.targets.unique()[:classes]]
-    batch = next(iter(split.batches(torch.tensor(first), len(first))))
-    return sample_grid(
-        batch.images,
-        {
-            name: torch.stack([corrupt(batch, name, severity).images for severity in SEVERITIES])
-            for name in shift.CORRUPTIONS
-        },
     )
 
 

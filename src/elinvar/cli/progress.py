@@ -9,7 +9,7 @@ from ..train import Observer, Report
 
 
 def bar(console: Console) -> Progress:
-    """The one look of all progress bars."""
+    """The one look of all progress bars; nothing where nobody watches."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -21,6 +21,7 @@ def bar(console: Console) -> Progress:
         TextColumn("{task.fields[note]}"),
         console=console,
         transient=True,
+        disable=not console.is_terminal,
     )
 
 

@@ -11,6 +11,7 @@ which the next one sweeps away.
 
 import json
 import shutil
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -93,18 +94,29 @@ def read(folder: Path) -> Checkpoint | None:
     if not found:
         return None
     place = found[-1]
+    optimizer = _read_torch(place / "optimizer.pt")
     try:
         progress = Progress(**json.loads((place / "progress.json").read_text()))
-        optimizer = torch.load(place / "optimizer.pt", map_location="cpu", weights_only=True)
-    except UnpicklingError as error:
-        raise InputError(
-            f"{place / 'optimizer.pt'}: holds more than tensors and numbers; refusing to run it"
-        ) from error
-    except (OSError, ValueError, TypeError, RuntimeError, EOFError) as error:
-        raise InputError(f"{place}: damaged checkpoint ({error}); remove this folder to start over") from error
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{place / 'progress.json'}: damaged ({error}); remove this checkpoint") from error
     averaged = place / "ema.safetensors"
     ema = read_weights(averaged) if averaged.exists() else None
     return Checkpoint(read_weights(place / "weights.safetensors"), optimizer, progress, ema)
+
+
+def _read_torch(path: Path) -> Any:
+    """What a torch file holds, if that is only tensors and numbers; raises `InputError` and runs nothing otherwise."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickle dialects, on the way to the error below
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        raise InputError(
+            f"{path}: holds more than tensors and numbers, and refusing to run what it holds; "
+            "ask for a safetensors file, or save it again with torch.save(model.state_dict())"
+        ) from error
+    except (OSError, RuntimeError, EOFError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -112,17 +124,12 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
     Raises `InputError` naming the file if it is missing, damaged, or a pickle that wants to run code.
     """
-    try:
-        if path.suffix == ".safetensors":
+    if path.suffix == ".safetensors":
+        try:
             return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except UnpicklingError as error:
-        raise InputError(
-            f"{path}: this file is not only tensors, and reading it could run code; "
-            "ask for a safetensors file, or save it again with torch.save(model.state_dict())"
-        ) from error
-    except (OSError, SafetensorError, RuntimeError, EOFError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as weights ({' '.join(str(error).split())})") from error
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"{path}: cannot be read as weights ({' '.join(str(error).split())})") from error
+    state = _read_torch(path)
     for wrapper in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]

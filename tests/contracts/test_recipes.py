@@ -1,0 +1,146 @@
+"""What every recipe keeps to, whoever adds it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from elinvar import config, data
+from elinvar.check import InputError
+from elinvar.citations import BEHIND, SOURCES, behind, cite
+from elinvar.precision import Compute, Precision
+from elinvar.recipe import Cosine, Model, Recipe, Sgd
+from elinvar.recipes import RECIPES, recipe
+from elinvar.rng import Seeds
+from elinvar.train import Step, build_model
+
+every_recipe = pytest.mark.parametrize("name", RECIPES)
+
+
+@every_recipe
+def test_a_recipe_is_its_yaml(name: str, tmp_path: Path):
+    file = tmp_path / "recipe.yaml"
+    file.write_text(config.dump(recipe(name)))
+    assert config.load(file) == recipe(name)
+
+
+@every_recipe
+def test_a_recipe_trains(name: str):
+    small = replace(recipe(name), model=Model(name="wrn-10-1"))
+    digits = data.load("digits")
+    compute = Compute.choose(torch.device("cpu"), Precision.FLOAT32)
+    model = build_model(small, digits, Seeds(0))
+    optimizer = small.train.optimizer.build(model)
+    step = Step(model, small.train, optimizer, Seeds(0), compute)
+    batch = next(iter(digits.train.batches(torch.arange(64), 64)))
+    losses = [step(batch, epoch=0, number=number).loss for number in range(8)]
+    assert losses[-1] < losses[0]
+
+
+@every_recipe
+def test_a_recipe_says_where_it_comes_from(name: str):
+    module = __import__(RECIPES[name].__module__, fromlist=["x"])
+    for word in ("Run ", "Cost ", "Expected ", "Measured ", "Differs "):
+        assert f"\n{word}" in (module.__doc__ or ""), f"the header of {name}'s file lacks {word}"
+    assert RECIPES[name].__doc__
+    keys = list(behind(recipe(name)))
+    assert set(keys) <= set(SOURCES)
+    assert all(key in cite(recipe(name)) for key in keys)
+
+
+def test_citations_name_real_classes():
+    import elinvar.augment
+    import elinvar.norm
+    import elinvar.objectives
+    import elinvar.recipe
+
+    homes = (elinvar.augment, elinvar.norm, elinvar.objectives, elinvar.recipe)
+    assert not [name for name in BEHIND if not any(hasattr(home, name) for home in homes)]
+
+
+def test_citations_follow_the_parts():
+    assert "hendrycks2020augmix" in list(behind(recipe("augmix")))
+    assert "hendrycks2020augmix" not in list(behind(recipe("standard")))
+    assert "he2016deep" in list(behind(config.override(recipe("standard"), ["model.name=resnet-20"])))
+
+
+def test_any_leaf_can_be_overridden_with_its_type():
+    changed = config.override(
+        recipe("augmix"),
+        ["train.epochs=3", "train.optimizer.lr=0.2", "model.options={dropout: 0.3}", "train.ema=0.99",
+         "train.precision=FLOAT32", "train.norm.sharing=elinvar.norm.PerView"],
+    )  # fmt: skip
+    assert changed.train.epochs == 3
+    assert isinstance(changed.train.optimizer, Sgd)
+    assert changed.train.optimizer.lr == 0.2
+    assert changed.train.optimizer.momentum == 0.9
+    assert changed.model.options == {"dropout": 0.3}
+    assert changed.train.precision is Precision.FLOAT32
+    assert changed.train.views == recipe("augmix").train.views
+
+
+@pytest.mark.parametrize(
+    ("assignment", "text"),
+    [
+        ("train.epochs", "PATH=VALUE"),
+        ("train.epochs=many", "train.epochs"),
+        ("train.epoch=3", "train.epoch"),
+        ("train.epochs=0", "above 0"),
+        ("train.objective=elinvar.augment.Flip", "objective"),
+        ("train.optimizer.momentum=1.5", "momentum"),
+        ("train.accumulate=1000", "accumulate"),
+    ],
+)
+def test_a_bad_override_is_one_clear_line(assignment: str, text: str):
+    with pytest.raises(InputError, match=text) as caught:
+        config.override(recipe("standard"), [assignment])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("just a string", "YAML mapping"),
+        ("{name: x", "not a readable recipe"),
+        ("name: x", "train"),
+        ("name: x\nmodel: {name: os.system}", "names code outside of elinvar"),
+        ("name: x\ntrain: {objective: {class_path: subprocess.Popen}}", "names code outside of elinvar"),
+        ("!!python/object/apply:os.system ['touch harm']", "not a readable recipe"),
+    ],
+)
+def test_a_strangers_recipe_runs_nothing(text: str, message: str, tmp_path: Path):
+    file = tmp_path / "recipe.yaml"
+    file.write_text(text)
+    with pytest.raises(InputError, match=message):
+        config.load(file)
+    assert [path.name for path in tmp_path.iterdir()] == ["recipe.yaml"]
+
+
+def test_a_trusted_recipe_may_name_other_code(tmp_path: Path):
+    file = tmp_path / "recipe.yaml"
+    changed = replace(recipe("standard"), model=Model(name="some.package.net"))
+    file.write_text(config.dump(changed))
+    assert config.load(file, trust=True) == changed
+    with pytest.raises(InputError, match="--trust"):
+        config.load(file)
+
+
+@pytest.mark.parametrize(("warmup", "steps"), [(0.0, 100), (1.0, 100), (20.0, 100), (0.5, 7)])
+def test_the_cosine_rises_and_falls_once(warmup: float, steps: int):
+    schedule = Cosine(warmup_epochs=warmup, final=0.01)
+    factors = [schedule.factor(step, steps, 10) for step in range(steps)]
+    rising = min(round(warmup * 10), steps)
+    assert factors[:rising] == sorted(factors[:rising])
+    assert factors[rising:] == sorted(factors[rising:], reverse=True)
+    assert max(factors) == pytest.approx(1.0)
+    assert min(factors) > 0
+    if rising < steps:
+        assert factors[rising] == pytest.approx(1.0)
+        assert schedule.factor(steps, steps, 10) == pytest.approx(0.01)
+
+
+def test_a_recipe_lists_its_parts():
+    kinds = {type(part).__name__ for part in recipe("augmix").parts()}
+    assert {"Recipe", "Train", "AugMix", "Flip", "NormPolicy", "Consistency", "Cosine"} <= kinds
+    assert isinstance(next(recipe("augmix").parts()), Recipe)
