@@ -1,0 +1,111 @@
+"""Digital corruptions, compiled (JPEG: by Pillow). The definitions stand in `elinvar.shift.digital`."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...jit import kernel
+from ..jpeg import through_jpeg
+from . import sampling
+from .random import fill_uniform
+
+Images = NDArray[np.float64]
+Weights = NDArray[np.float64]
+Indices = NDArray[np.int64]
+ONE = 1 << 22  # Pillow's fixed-point weights
+HALF = 1 << 21
+
+jpeg_compression = through_jpeg
+
+
+@kernel
+def contrast(x: Images, factor: float, out: Images) -> None:
+    channels, height, width = x.shape[1:]
+    sums = np.empty(width)
+    for i in range(len(x)):
+        for c in range(channels):
+            sums[:] = 0.0
+            for y in range(height):
+                for z in range(width):
+                    sums[z] += x[i, c, y, z]
+            mean = sums.sum() / (height * width) / 255.0
+            for y in range(height):
+                for z in range(width):
+                    out[i, c, y, z] = ((x[i, c, y, z] / 255.0 - mean) * factor + mean) * 255.0
+
+
+@kernel
+def elastic_transform(
+    x: Images,
+    streams: NDArray[np.uint64],
+    alpha: float,
+    affine: float,
+    taps: Weights,
+    rows: Indices,
+    columns: Indices,
+    out: Images,
+) -> None:
+    channels, height, width = x.shape[1:]
+    r, cx, cy = min(height, width) // 3, width // 2, height // 2
+    draws, line, padded = np.empty(6 + 2 * height * width), np.empty(width), np.empty(columns.size)
+    field = draws[6:].reshape(2, height, width)
+    shift, warped = np.empty((2, height, width)), np.empty((channels, height, width))
+    for i in range(len(x)):
+        fill_uniform(streams[i], 0, draws)
+        for j in range(draws.size):
+            draws[j] = draws[j] * 2 - 1
+        x0, y0 = cx + r + draws[0] * affine, cy + r + draws[1] * affine
+        x1, y1 = cx + r + draws[2] * affine, cy - r + draws[3] * affine
+        x2, y2 = cx - r + draws[4] * affine, cy - r + draws[5] * affine
+        xx, yx, xy, yy = (x1 - x2) / (2 * r), (y1 - y2) / (2 * r), (x0 - x1) / (2 * r), (y0 - y1) / (2 * r)
+        x_rest, y_rest = x2 - xx * (cx - r) - xy * (cy - r), y2 - yx * (cx - r) - yy * (cy - r)
+        determinant = xx * yy - xy * yx
+        inverse = 1 / determinant if determinant != 0 else 0.0
+        a, b, d, e = yy * inverse, -xy * inverse, -yx * inverse, xx * inverse
+        c, f = -(a * x_rest + b * y_rest), -(d * x_rest + e * y_rest)
+        for y in range(height):
+            for z in range(width):
+                sampling.bilinear(x[i], d * z + e * y + f, a * z + b * y + c, 0.0, y, z, warped)
+        for axis in range(2):
+            sampling.smooth(field[axis], taps, rows, columns, line, padded, shift[axis])
+        for y in range(height):
+            for z in range(width):
+                sampling.bilinear(warped, y + shift[1, y, z] * alpha, z + shift[0, y, z] * alpha, 0.5, y, z, out[i])
+
+
+@kernel
+def pixelate(
+    x: Images,
+    row_first: Indices,
+    row_weights: Indices,
+    column_first: Indices,
+    column_weights: Indices,
+    row_up: Indices,
+    column_up: Indices,
+    out: Images,
+) -> None:
+    channels, height, width = x.shape[1:]
+    level = np.empty(width, np.int64)
+    narrow = np.empty((height, column_first.size), np.int64)
+    small = np.empty(column_first.size)
+    for i in range(len(x)):
+        for c in range(channels):
+            for y in range(height):
+                for z in range(width):
+                    level[z] = int(x[i, c, y, z] + 0.5)
+                for z in range(column_first.size):
+                    total = HALF
+                    for tap in range(column_weights.shape[1]):
+                        total += level[min(column_first[z] + tap, width - 1)] * column_weights[z, tap]
+                    narrow[y, z] = total // ONE
+            up = 0
+            for y in range(row_first.size):
+                for z in range(small.size):
+                    total = HALF
+                    for tap in range(row_weights.shape[1]):
+                        total += narrow[min(row_first[y] + tap, height - 1), z] * row_weights[y, tap]
+                    small[z] = total // ONE
+                while up < height and row_up[up] == y:
+                    result = out[i, c, up]
+                    for z in range(width):
+                        result[z] = small[column_up[z]]
+                    up += 1

@@ -1,0 +1,149 @@
+"""Weather, compiled. The definitions stand in `elinvar.shift.weather`."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...jit import kernel
+from . import sampling
+from .random import fill_normal, fill_uniform, uniform
+
+Images = NDArray[np.float64]
+Weights = NDArray[np.float64]
+Indices = NDArray[np.int64]
+RED, GREEN, BLUE = 0.299, 0.587, 0.114
+WIBBLE = 100.0
+
+
+@kernel
+def snow(
+    x: Images,
+    streams: NDArray[np.uint64],
+    mean: float,
+    std: float,
+    index: NDArray[np.int32],
+    weight: Weights,
+    cut: float,
+    taps: Weights,
+    rows: Indices,
+    columns: Indices,
+    mix: float,
+    out: Images,
+) -> None:
+    channels, height, width = x.shape[1:]
+    field, zoomed = np.empty(height * width), np.empty((1, height * width))
+    layer, blurred = zoomed.reshape(height, width), np.empty((height, width))
+    padded = np.empty((height, columns.size))
+    down, right = np.empty(taps.size, np.int64), np.empty(taps.size, np.int64)
+    for i in range(len(x)):
+        fill_normal(streams[i], 1, field)
+        for j in range(field.size):
+            field[j] = field[j] * std + mean
+        sampling.gather(field.reshape(1, -1), index, weight, zoomed)
+        for j in range(field.size):
+            flake = zoomed[0, j]
+            zoomed[0, j] = 0.0 if flake < cut else np.floor(min(max(flake, 0.0), 1.0) * 255.0)
+        sampling.set_direction((uniform(streams[i], 0) * 90 - 135) * (np.pi / 180), down, right)
+        sampling.correlate(layer, down, right, taps, rows, columns, padded, blurred)
+        for y in range(height):
+            for z in range(width):
+                blurred[y, z] = np.floor(blurred[y, z] + 0.5) / 255.0
+        for y in range(height):
+            for z in range(width):
+                red = x[i, 0, y, z] / 255.0
+                grey = red
+                if channels == 3:
+                    grey = red * RED + x[i, 1, y, z] / 255.0 * GREEN + x[i, 2, y, z] / 255.0 * BLUE
+                pale = grey * 1.5 + 0.5
+                for c in range(channels):
+                    v = x[i, c, y, z] / 255.0
+                    v = v * mix + max(v, pale) * (1 - mix) + blurred[y, z] + blurred[height - 1 - y, width - 1 - z]
+                    out[i, c, y, z] = v * 255.0
+
+
+@kernel
+def frost(
+    x: Images,
+    streams: NDArray[np.uint64],
+    image_weight: float,
+    texture_weight: float,
+    pixels: Weights,
+    table: Indices,
+    out: Images,
+) -> None:
+    channels, height, width = x.shape[1:]
+    for i in range(len(x)):
+        start, tall, wide = table[int(uniform(streams[i], 0) * len(table))]
+        top, left = int(uniform(streams[i], 1) * (tall - height)), int(uniform(streams[i], 2) * (wide - width))
+        for c in range(channels):
+            for y in range(height):
+                first = start + (c * tall + top + y) * wide + left
+                ice, image, result = pixels[first : first + width], x[i, c, y], out[i, c, y]
+                for z in range(width):
+                    result[z] = image[z] * image_weight + ice[z] * texture_weight
+
+
+@kernel
+def plasma(stream: np.uint64, start: int, decay: float, draws: NDArray[np.float64], out: Weights) -> None:
+    """Fill the square `out`. Scratch: `draws` holds out.size - 1 numbers."""
+    side = len(out)
+    fill_uniform(stream, start, draws)
+    out[0, 0] = 0.0
+    step, w, used = side, WIBBLE, 0
+    while step >= 2:
+        half = step // 2
+        for y in range(0, side, step):
+            below = y + step if y + step < side else 0
+            for z in range(0, side, step):
+                after = z + step if z + step < side else 0
+                total = (out[y, z] + out[below, z]) + (out[y, after] + out[below, after])
+                out[y + half, z + half] = total / 4 + (draws[used] * (2 * w) - w) * w
+                used += 1
+        for y in range(0, side, step):
+            above = (y if y > 0 else side) - half
+            for z in range(0, side, step):
+                after = z + step if z + step < side else 0
+                total = out[y + half, z + half] + out[above, z + half] + (out[y, z] + out[y, after])
+                out[y, z + half] = total / 4 + (draws[used] * (2 * w) - w) * w
+                used += 1
+        for y in range(0, side, step):
+            below = y + step if y + step < side else 0
+            for z in range(0, side, step):
+                before = (z if z > 0 else side) - half
+                total = out[y + half, z + half] + out[y + half, before] + (out[y, z] + out[below, z])
+                out[y + half, z] = total / 4 + (draws[used] * (2 * w) - w) * w
+                used += 1
+        step, w = half, w / decay
+    low, high = out.min(), out.max()
+    span = high - low
+    for y in range(side):
+        for z in range(side):
+            out[y, z] = (out[y, z] - low) / span
+
+
+@kernel
+def fog(x: Images, streams: NDArray[np.uint64], strength: float, decay: float, side: int, out: Images) -> None:
+    channels, height, width = x.shape[1:]
+    mist, draws = np.empty((side, side)), np.empty(side * side - 1)
+    for i in range(len(x)):
+        plasma(streams[i], 0, decay, draws, mist)
+        peak = x[i].max() / 255.0
+        for c in range(channels):
+            for y in range(height):
+                for z in range(width):
+                    v = (x[i, c, y, z] / 255.0 + mist[y, z] * strength) * peak / (peak + strength)
+                    out[i, c, y, z] = v * 255.0
+
+
+@kernel
+def brightness(x: Images, added: float, out: Images) -> None:
+    channels, height, width = x.shape[1:]
+    for i in range(len(x)):
+        for y in range(height):
+            for z in range(width):
+                value = 0.0
+                for c in range(channels):
+                    value = max(value, x[i, c, y, z] / 255.0)
+                brighter = min(value + added, 1.0)
+                scale = value if value > 0.0 else 1.0
+                for c in range(channels):
+                    out[i, c, y, z] = brighter * (1.0 - (value - x[i, c, y, z] / 255.0) / scale) * 255.0

@@ -1,0 +1,81 @@
+"""Bad input: one clear line each. And the tables of severities."""
+
+from inspect import unwrap
+
+import pytest
+import torch
+
+from elinvar.check import InputError
+from elinvar.shift import CORRUPTIONS, LEVELS, SEVERITY, Constants, corrupt
+
+from .images import keys, pictures
+
+
+@pytest.mark.parametrize("severity", [0, 6, -1, 1.0, "3", True, None])
+def test_severities_are_integers_from_1_to_5(severity: object) -> None:
+    with pytest.raises(InputError, match="expected an integer from 1"):
+        unwrap(corrupt)(pictures(1), "fog", severity)
+
+
+def test_unknown_names_get_a_suggestion() -> None:
+    with pytest.raises(InputError, match="unknown corruption 'gausian_noise': did you mean 'gaussian_noise'"):
+        corrupt(pictures(1), "gausian_noise", 1)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (torch.full((1, 3, 32, 32), float("nan")), "expected finite values in"),
+        (torch.full((1, 3, 32, 32), 1.5), "expected finite values in"),
+        (torch.zeros(1, 3, 32, 32, dtype=torch.int32), "expected uint8"),
+        (torch.zeros(3, 32, 32), "expected \\(N, C, H, W\\)"),
+        (torch.zeros(1, 2, 32, 32), "got 2 channels, expected 3 \\(R, G, B\\) or 1"),
+        (torch.zeros(1, 3, 7, 32), "got 7x32 pixels, expected sides of at least 8"),
+        (torch.zeros(1, 3, 32, 65), "got 32x65 pixels, but severity constants are known for sides up to 64"),
+    ],
+    ids=["nan", "range", "dtype", "rank", "channels", "small", "large"],
+)
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_images(name: str, images: torch.Tensor, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        unwrap(corrupt)(images, name, 1)
+
+
+@pytest.mark.parametrize(
+    "wrong", [keys(3), keys(2).int(), keys(2).unsqueeze(1), [1, 2]], ids=["count", "dtype", "rank", "list"]
+)
+def test_keys(wrong: object) -> None:
+    with pytest.raises(InputError, match=r"keys: got .*, expected"):
+        unwrap(corrupt)(pictures(2), "fog", 1, keys=wrong)
+
+
+@pytest.mark.parametrize("name", SEVERITY)
+def test_constants_fit_their_parameters(name: str) -> None:
+    table = SEVERITY[name]
+    for constants in table.sets:
+        assert constants.source
+        assert len(constants.levels) == len(LEVELS)
+        if name != "zoom_blur":
+            assert {len(level) for level in constants.levels} == {len(table.parameters)}
+    assert [s.largest_side for s in table.sets] == sorted(s.largest_side for s in table.sets)
+
+
+def test_zoom_factors() -> None:
+    """As the generator's floating-point ranges come out: 1.06 and 1.11 are in, 1.16, 1.21 and 1.26 are not."""
+    factors = SEVERITY["zoom_blur"].sets[0].levels
+    assert [len(level) for level in factors] == [7, 12, 16, 21, 26]
+    assert [level[-1] for level in factors] == [1.06, 1.11, 1.15, 1.2, 1.25]
+
+
+def test_a_set_of_constants_has_five_levels() -> None:
+    with pytest.raises(InputError, match="got 4 levels, expected 5"):
+        Constants(((1.0,),) * 4, 64, "a test")
+
+
+def test_importing_is_light() -> None:
+    import subprocess
+    import sys
+
+    code = "import elinvar.shift, sys; print([m for m in ('numba', 'scipy', 'PIL') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
