@@ -1,0 +1,14 @@
+"""Data sets: arrays on the device and folders of images, in keyed orders, behind one protocol."""
+
+from .array import ArraySplit as ArraySplit
+from .crop import Crop as Crop
+from .dataset import DataSet as DataSet
+from .dataset import Split as Split
+from .folder import FolderSplit as FolderSplit
+from .order import cut_batches as cut_batches
+from .order import epoch_order as epoch_order
+from .order import stratified_order as stratified_order
+from .subset import subset as subset
+from .table import DATASETS as DATASETS
+from .table import Reader as Reader
+from .table import load as load
