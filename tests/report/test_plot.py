@@ -110,7 +110,7 @@ def test_training_curves_have_a_panel_for_each_part(pair: list[RunResult]) -> No
     chart = plot.training_curves(by_recipe(pair))
     assert chart is not None
     titles = [text for text in texts(chart.svg) if text[0].isupper()]
-    assert titles == ["Loss", "Cross entropy(clean)", "Consistency(clean, aug1,…", "Test error, %"]
+    assert titles == ["Loss", "Cross entropy (clean)", "Consistency (clean, aug1…", "Test error, %"]
 
 
 def test_nothing_to_show_is_no_chart(make: Make) -> None:
@@ -160,7 +160,7 @@ def test_names_from_strangers_are_shown_as_they_are(make: Make) -> None:
     chart = plot.error_per_corruption(by_recipe([make("a", 0, corruptions=names)]))
     assert chart is not None
     shown = texts(chart.svg)
-    assert {"$x^2", "<script>alert(1)</scr…", "\ufffd\ufffd[1m", "雾"} <= set(shown)
+    assert {"$x^2", "<script>alert (1)</sc…", "\ufffd\ufffd[1m", "雾"} <= set(shown)
 
 
 # Machado, Oliveira and Fernandes, "A physiologically-based model for simulation of color vision deficiency", 2009, at

@@ -1,5 +1,6 @@
 """One self-contained page about some runs: no script, no network, readable on a phone, on paper and in the dark."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -51,7 +52,7 @@ def _render(results: Sequence[RunResult], samples: SampleSheet | None, title: st
     looks = [style(place) for place in range(len(groups))]
     return template.render(
         title=printable(title),
-        verdict=verdict(results),
+        verdict=[_unbroken(sentence) for sentence in verdict(results)],
         scope=_scope(groups),
         headline=headline(results),
         numbers=per_corruption(results),
@@ -68,6 +69,11 @@ def _render(results: Sequence[RunResult], samples: SampleSheet | None, title: st
         commands=_by_value(groups, _entry("command")),
         recipes=_recipes(groups),
     )
+
+
+def _unbroken(sentence: str) -> str:
+    """A sentence whose lines do not break inside of "14.06 ± 0.61 % (n=3)"."""
+    return re.sub(r"(?<=[\d±]) (?=[\d±%])|(?<=%) (?=\(n=)", "\N{NO-BREAK SPACE}", sentence)
 
 
 def _distinct(values: Iterable[str]) -> list[str]:
@@ -136,7 +142,7 @@ def _facts(groups: Groups) -> list[Fact]:
     if shifts:
         facts.append(Fact("Shift", ((shifts[0].subset, ""),)))
         facts.append(Fact("How corrupted images are made", ((shifts[0].generator, ""),)))
-    facts.append(Fact("Judged models", tuple(_by_value(groups, lambda run: run.evaluation.about))))
+    facts.append(Fact("Evaluation", tuple(_by_value(groups, lambda run: run.evaluation.about))))
     for key, name in MANIFEST.items():
         facts.append(Fact(name, tuple(_by_value(groups, _entry(key)))))
     return [fact for fact in facts if fact.values]

@@ -123,9 +123,9 @@ def printable(text: str) -> str:
 def label(name: str) -> str:
     """A technical name as a reader sees it.
 
-    >>> label("jpeg_compression"), label("gaussian_noise")
-    ('JPEG compression', 'Gaussian noise')
+    >>> label("jpeg_compression"), label("cross_entropy(clean)")
+    ('JPEG compression', 'Cross entropy (clean)')
     """
-    words = [ACRONYMS.get(word, word) for word in printable(name).replace("_", " ").split()]
+    words = [ACRONYMS.get(word, word) for word in printable(name).replace("_", " ").replace("(", " (").split()]
     text = " ".join(words)
     return text[:1].upper() + text[1:]

@@ -76,22 +76,25 @@ class Difference:
             return f"n={self.n[0]} pairs"
         return f"n={self.n[0]} and n={self.n[1]} runs"
 
-    def words(self, first: str, second: str) -> str:
-        """The difference in one line.
-
-        >>> Difference(mean=8.11, low=5.18, high=11.04, n=(3, 3), paired=True).words("standard", "augmix")
-        'standard minus augmix: 8.1 points, 95% interval 5.2 to 11.0, n=3 pairs'
-        """
+    def interval(self, first: str, second: str) -> str:
+        """The difference and its interval in one line."""
         name = f"{first} minus {second}"
         if self.low is None or self.high is None:
             return f"{name}: {_number(self.mean, 2)} points, {self.count}; no spread between runs, so no interval"
         decimals = _decimals(self.low, self.high)
         low, high = _number(self.low, decimals), _number(self.high, decimals)
-        text = f"{name}: {_number(self.mean, decimals)} points, 95% interval {low} to {high}, {self.count}"
-        if self.real:
-            return text
+        return f"{name}: {_number(self.mean, decimals)} points, 95% interval {low} to {high}, {self.count}"
+
+    def words(self, first: str, second: str) -> str:
+        """As `interval`, and what follows from it where it holds zero.
+
+        >>> Difference(mean=8.11, low=5.18, high=11.04, n=(3, 3), paired=True).words("standard", "augmix")
+        'standard minus augmix: 8.1 points, 95% interval 5.2 to 11.0, n=3 pairs'
+        """
+        if self.real or self.low is None:
+            return self.interval(first, second)
         n = self.n[0] if self.n[0] == self.n[1] else f"{self.n[0]} and n={self.n[1]}"
-        return f"{text}: cannot tell apart with n={n}"
+        return f"{self.interval(first, second)}: cannot tell apart with n={n}"
 
 
 Seeded = Sequence[tuple[int | None, float]]

@@ -73,7 +73,8 @@ def verdict(results: Sequence[RunResult]) -> tuple[str, ...]:
     names = " and ".join(groups)
     both = f"{measure.name} " + " and ".join(said[name] for name in groups)
     if told is not None:
-        return f"{where} {names} cannot be told apart: {both}.", f"{told.sentence}.", *untested
+        interval = told.difference.interval(told.first, told.second)
+        return f"{where} {names} cannot be told apart: {both}.", f"{interval}.", *untested
     return (
         f"{where} {better} comes out lower than {next_best}: {against}.",
         "That may be chance: two runs of each recipe or more are needed to tell.",
