@@ -11,7 +11,7 @@ from elinvar.check import InputError
 from elinvar.files import make_directory, new_directory, replacing, write_text
 
 
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path):
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
     write_text(file, "old")
     with pytest.raises(RuntimeError, match="stop"), replacing(file) as temporary:
@@ -21,7 +21,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path):
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_a_folder_appears_complete_or_not_at_all(tmp_path: Path):
+def test_a_folder_appears_complete_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="stop"), new_directory(tmp_path / "b") as place:
         (place / "one").write_text("1")
         raise RuntimeError("stop")
@@ -32,7 +32,7 @@ def test_a_folder_appears_complete_or_not_at_all(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
 
 
-def test_a_file_in_the_way_is_one_clear_error(tmp_path: Path):
+def test_a_file_in_the_way_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for write in (
         lambda: make_directory(tmp_path / "file" / "x"),
@@ -43,7 +43,7 @@ def test_a_file_in_the_way_is_one_clear_error(tmp_path: Path):
             write()
 
 
-def test_a_disk_that_refuses_leaves_nothing_half_written(tmp_path: Path):
+def test_a_disk_that_refuses_leaves_nothing_half_written(tmp_path: Path) -> None:
     # A limit on the size of files makes the system refuse as a full disk does, whoever runs the test.
     code = f"""
 import resource, signal, sys

@@ -41,7 +41,7 @@ def imported(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("path", units(), ids=lambda path: str(path.relative_to(SOURCE)))
-def test_imports_point_upwards(path: Path):
+def test_imports_point_upwards(path: Path) -> None:
     own = unit_of(path)
     if own == "__init__":
         return
@@ -51,13 +51,13 @@ def test_imports_point_upwards(path: Path):
         assert ORDER.index(other) < ORDER.index(own), f"{path} imports {other}, which stands below it"
 
 
-def test_importing_the_library_is_light():
+def test_importing_the_library_is_light() -> None:
     heavy = ("numba", "scipy", "sklearn", "matplotlib", "jinja2", "torchvision", "timm", "PIL")
     code = f"import elinvar, sys; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
-def test_files_are_small():
+def test_files_are_small() -> None:
     long = {str(path.relative_to(SOURCE)): n for path in units() if (n := len(path.read_text().splitlines())) > 320}
     assert not long, f"split these files or argue for them here: {long}"

@@ -16,7 +16,7 @@ from elinvar.rng import GAMMA, MASK, Seeds, Source, bits, fold, fresh_key, mix64
 LEVEL = 1e-4
 
 
-def test_splitmix64_known_answers():
+def test_splitmix64_known_answers() -> None:
     # The first outputs of the published generator for seed 1234567.
     state, outputs = 1234567, []
     for _ in range(5):
@@ -29,16 +29,16 @@ def test_splitmix64_known_answers():
     assert [int(value) & MASK for value in tensor] == outputs
 
 
-def test_draws_do_not_depend_on_batch_order_or_count():
+def test_draws_do_not_depend_on_batch_order_or_count() -> None:
     index = torch.tensor([5, 0, 1000, 3])
     draws = uniform(streams(1, index), 6)
     assert torch.equal(uniform(streams(1, index.flip(0)), 6).flip(0), draws)
-    assert torch.equal(torch.cat([uniform(streams(1, part), 6) for part in index.split(1)]), draws)
+    assert torch.equal(torch.cat([uniform(streams(1, part), 6) for part in torch.split(index, 1)]), draws)
     assert torch.equal(uniform(streams(1, index), 2, start=3), draws[:, 3:5])
 
 
 @pytest.mark.parametrize("source", list(Source))
-def test_each_source_is_uniform(source: Source):
+def test_each_source_is_uniform(source: Source) -> None:
     draws = uniform(streams(Seeds(0).key(source, 0), torch.arange(2_000)), 20).numpy().ravel()
     assert draws.min() >= 0
     assert draws.max() < 1
@@ -52,7 +52,7 @@ def joint(a: Tensor, b: Tensor) -> float:
 
 
 @pytest.mark.parametrize("neighbour", ["example", "counter", "epoch", "seed", "source", "view", "key bit"])
-def test_neighbouring_keys_are_independent(neighbour: str):
+def test_neighbouring_keys_are_independent(neighbour: str) -> None:
     index = torch.arange(50_000)
     base = uniform(streams(Seeds(3).key(Source.AUGMENT, 4, "aug1"), index), 2)
     other = {
@@ -68,7 +68,7 @@ def test_neighbouring_keys_are_independent(neighbour: str):
     assert abs(float(stats.pearsonr(base[:, 0], other).statistic)) < 4 / np.sqrt(len(index))
 
 
-def test_bits_are_fair_and_runs_of_counters_too():
+def test_bits_are_fair_and_runs_of_counters_too() -> None:
     words = bits(streams(9, torch.arange(4_000)), 8).ravel()
     ones = torch.stack([(words >> bit) & 1 for bit in range(64)]).double().mean(1)
     assert float((ones - 0.5).abs().max()) < 4.5 * 0.5 / np.sqrt(len(words))  # 64 bits at 4.5 sigma: p = 4e-4
@@ -76,7 +76,7 @@ def test_bits_are_fair_and_runs_of_counters_too():
     assert stats.kstest(one_stream, "uniform").pvalue > LEVEL
 
 
-def test_seeds_vary_one_source_at_a_time():
+def test_seeds_vary_one_source_at_a_time() -> None:
     plain, other = Seeds(1), Seeds(1, {Source.SHUFFLE: 2})
     for source in Source:
         assert (plain.key(source, 0) == other.key(source, 0)) == (source is not Source.SHUFFLE)
@@ -84,13 +84,25 @@ def test_seeds_vary_one_source_at_a_time():
         Seeds(0, {"shufle": 1})
 
 
-def test_fold_separates_paths():
-    paths = [(), (0,), (0, 0), (1,), ("1",), ("a", "b"), ("ab",), ("b", "a"), (-1,), (MASK - 1,), ("",)]
+def test_fold_separates_paths() -> None:
+    paths: list[tuple[int | str, ...]] = [
+        (),
+        (0,),
+        (0, 0),
+        (1,),
+        ("1",),
+        ("a", "b"),
+        ("ab",),
+        ("b", "a"),
+        (-1,),
+        (MASK - 1,),
+        ("",),
+    ]
     assert len({fold(*path) for path in paths}) == len(paths)
     assert fold("augment", 3) == 0xFFFFFFFFFFFFFFFF & fold("augment", 3)
 
 
-def test_fresh_keys_follow_the_default_generator():
+def test_fresh_keys_follow_the_default_generator() -> None:
     torch.manual_seed(0)
     first = [fresh_key(), fresh_key()]
     torch.manual_seed(0)
@@ -98,6 +110,6 @@ def test_fresh_keys_follow_the_default_generator():
     assert first[0] != first[1]
 
 
-def test_index_must_be_integers():
+def test_index_must_be_integers() -> None:
     with pytest.raises(InputError, match="int64"):
         streams.__wrapped__(0, torch.arange(3, dtype=torch.int32))  # type: ignore[attr-defined]

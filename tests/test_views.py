@@ -13,7 +13,7 @@ def view(name: str, n: int = 3, dtype: torch.dtype = torch.float32) -> View:
     return View(name, images if dtype is torch.uint8 else unit(images).to(dtype), torch.arange(n), torch.arange(n))
 
 
-def test_uint8_views_mix_with_float_ones_on_one_scale():
+def test_uint8_views_mix_with_float_ones_on_one_scale() -> None:
     clean, other = view("clean", dtype=torch.uint8), view("other")
     joined = Views([clean, other]).images()
     assert joined.dtype == torch.float32
@@ -22,7 +22,7 @@ def test_uint8_views_mix_with_float_ones_on_one_scale():
     assert Views([clean]).images() is clean.images
 
 
-def test_logits_come_back_by_name():
+def test_logits_come_back_by_name() -> None:
     views = Views([view("a", 2), view("b", 3)])
     logits = views.split(torch.arange(10.0).reshape(5, 2))
     assert torch.equal(logits["b"], torch.tensor([[4.0, 5.0], [6.0, 7.0], [8.0, 9.0]]))
@@ -37,7 +37,7 @@ def test_logits_come_back_by_name():
     assert Logits({"a": torch.zeros(2, 3), "b": torch.ones(2, 3)}).stack(["b", "a"]).shape == (2, 2, 3)
 
 
-def test_views_need_distinct_names():
+def test_views_need_distinct_names() -> None:
     with pytest.raises(InputError, match="distinct"):
         Views([view("a"), view("a")])
     with pytest.raises(InputError, match="at least one"):
@@ -45,7 +45,7 @@ def test_views_need_distinct_names():
 
 
 @pytest.mark.parametrize(("n", "count"), [(10, 3), (2, 5), (7, 1)])
-def test_micro_batches_cover_the_batch_in_order(n: int, count: int):
+def test_micro_batches_cover_the_batch_in_order(n: int, count: int) -> None:
     batch = Batch(torch.rand(n, 1, 2, 2), torch.arange(n), torch.arange(n) + 7)
     parts = batch.parts(count)
     assert len(parts) == min(n, count)
@@ -54,7 +54,7 @@ def test_micro_batches_cover_the_batch_in_order(n: int, count: int):
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
-def test_routing_follows_the_views():
+def test_routing_follows_the_views() -> None:
     routing = Routing.of(Views([view("a", 2), view("b", 3)]))
     assert [tuple(span) for span in routing.spans(5)] == [(0, 2, "main"), (2, 5, "main")]
     assert [tuple(span) for span in Routing(("aux",)).spans(4)] == [(0, 4, "aux")]

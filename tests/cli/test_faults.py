@@ -50,7 +50,7 @@ def complaint(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     ],
     ids=" ".join,
 )
-def test_bad_input(arguments: list[str], text: str, capsys: pytest.CaptureFixture[str], tmp_path: Path):
+def test_bad_input(arguments: list[str], text: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     before = Path.cwd()
     os.chdir(tmp_path)
     try:
@@ -67,7 +67,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_another_recipe_seed_or_data_is_refused(trained: Path, capsys: pytest.CaptureFixture[str]):
+def test_another_recipe_seed_or_data_is_refused(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
     out = ["--out", str(trained)]
     assert "another recipe" in complaint(capsys, "train", "augmix", *TINY, *out)
@@ -75,7 +75,7 @@ def test_another_recipe_seed_or_data_is_refused(trained: Path, capsys: pytest.Ca
     assert {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()} == before
 
 
-def test_a_directory_that_is_no_run_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_directory_that_is_no_run_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "thesis.tex").write_text("")
     assert "not empty" in complaint(capsys, "train", "standard", *TINY, "--out", str(tmp_path))
     (tmp_path / "file").write_text("")
@@ -85,7 +85,7 @@ def test_a_directory_that_is_no_run_is_left_alone(tmp_path: Path, capsys: pytest
 
 def test_a_loss_that_is_not_finite_leaves_a_run_without_a_bad_checkpoint(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     out = tmp_path / "run"
     wild = ["--set", "train.optimizer.lr=1e30", "--checkpoint-seconds", "0"]
     assert "the loss is" in complaint(capsys, "train", "standard", *TINY, *wild, "--out", str(out))
@@ -105,7 +105,7 @@ def copy_with(trained: Path, tmp_path: Path, name: str, write: object) -> Path:
     return out
 
 
-def test_weights_of_another_architecture(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_weights_of_another_architecture(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = copy_with(trained, tmp_path, "weights.safetensors", lambda path: save_file({"a": torch.ones(2)}, path))
     assert "another architecture" in complaint(capsys, "evaluate", str(out))
     assert not (out / "evaluation.json").exists()
@@ -121,7 +121,7 @@ class Harm:
         return os.system, (f"touch {self.path}",)
 
 
-def test_a_checkpoint_that_wants_to_run_code(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_checkpoint_that_wants_to_run_code(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     harm = tmp_path / "harm"
     out = copy_with(trained, tmp_path, "optimizer.pt", lambda path: path.write_bytes(pickle.dumps(Harm(harm))))
     assert "refusing" in complaint(capsys, "evaluate", str(out))
@@ -133,14 +133,16 @@ def test_a_checkpoint_that_wants_to_run_code(trained: Path, tmp_path: Path, caps
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "optimizer.pt", "progress.json"])
-def test_a_damaged_checkpoint_is_named(name: str, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_damaged_checkpoint_is_named(
+    name: str, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = copy_with(
         trained, tmp_path, name, lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     )
     assert str(out) in complaint(capsys, "evaluate", str(out))
 
 
-def test_a_full_disk_leaves_no_half_written_checkpoint(tmp_path: Path):
+def test_a_full_disk_leaves_no_half_written_checkpoint(tmp_path: Path) -> None:
     # The system refuses files above a size, as it would on a full disk: recipe and manifest fit, weights do not.
     code = f"""
 import resource, signal, sys
@@ -162,7 +164,7 @@ sys.exit(main(["train", "standard", *{TINY!r}, "--out", {str(tmp_path / "run")!r
     assert not list((tmp_path / "run" / "checkpoint").glob("step-*"))
 
 
-def test_two_processes_do_not_share_a_run(trained: Path, capsys: pytest.CaptureFixture[str]):
+def test_two_processes_do_not_share_a_run(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from elinvar.train import Run
 
     with Run(trained).owned():

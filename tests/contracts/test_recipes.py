@@ -19,14 +19,14 @@ every_recipe = pytest.mark.parametrize("name", RECIPES)
 
 
 @every_recipe
-def test_a_recipe_is_its_yaml(name: str, tmp_path: Path):
+def test_a_recipe_is_its_yaml(name: str, tmp_path: Path) -> None:
     file = tmp_path / "recipe.yaml"
     file.write_text(config.dump(recipe(name)))
     assert config.load(file) == recipe(name)
 
 
 @every_recipe
-def test_a_recipe_trains(name: str):
+def test_a_recipe_trains(name: str) -> None:
     small = replace(recipe(name), model=Model(name="wrn-10-1"))
     digits = data.load("digits")
     compute = Compute.choose(torch.device("cpu"), Precision.FLOAT32)
@@ -39,7 +39,7 @@ def test_a_recipe_trains(name: str):
 
 
 @every_recipe
-def test_a_recipe_says_where_it_comes_from(name: str):
+def test_a_recipe_says_where_it_comes_from(name: str) -> None:
     module = __import__(RECIPES[name].__module__, fromlist=["x"])
     for word in ("Run ", "Cost ", "Expected ", "Measured ", "Differs "):
         assert f"\n{word}" in (module.__doc__ or ""), f"the header of {name}'s file lacks {word}"
@@ -49,7 +49,7 @@ def test_a_recipe_says_where_it_comes_from(name: str):
     assert all(key in cite(recipe(name)) for key in keys)
 
 
-def test_citations_name_real_classes():
+def test_citations_name_real_classes() -> None:
     import elinvar.augment
     import elinvar.norm
     import elinvar.objectives
@@ -59,13 +59,13 @@ def test_citations_name_real_classes():
     assert not [name for name in BEHIND if not any(hasattr(home, name) for home in homes)]
 
 
-def test_citations_follow_the_parts():
+def test_citations_follow_the_parts() -> None:
     assert "hendrycks2020augmix" in list(behind(recipe("augmix")))
     assert "hendrycks2020augmix" not in list(behind(recipe("standard")))
     assert "he2016deep" in list(behind(config.override(recipe("standard"), ["model.name=resnet-20"])))
 
 
-def test_any_leaf_can_be_overridden_with_its_type():
+def test_any_leaf_can_be_overridden_with_its_type() -> None:
     changed = config.override(
         recipe("augmix"),
         ["train.epochs=3", "train.optimizer.lr=0.2", "model.options={dropout: 0.3}", "train.ema=0.99",
@@ -92,7 +92,7 @@ def test_any_leaf_can_be_overridden_with_its_type():
         ("train.accumulate=1000", "accumulate"),
     ],
 )
-def test_a_bad_override_is_one_clear_line(assignment: str, text: str):
+def test_a_bad_override_is_one_clear_line(assignment: str, text: str) -> None:
     with pytest.raises(InputError, match=text) as caught:
         config.override(recipe("standard"), [assignment])
     assert "\n" not in str(caught.value)
@@ -109,7 +109,7 @@ def test_a_bad_override_is_one_clear_line(assignment: str, text: str):
         ("!!python/object/apply:os.system ['touch harm']", "not a readable recipe"),
     ],
 )
-def test_a_strangers_recipe_runs_nothing(text: str, message: str, tmp_path: Path):
+def test_a_strangers_recipe_runs_nothing(text: str, message: str, tmp_path: Path) -> None:
     file = tmp_path / "recipe.yaml"
     file.write_text(text)
     with pytest.raises(InputError, match=message):
@@ -117,7 +117,7 @@ def test_a_strangers_recipe_runs_nothing(text: str, message: str, tmp_path: Path
     assert [path.name for path in tmp_path.iterdir()] == ["recipe.yaml"]
 
 
-def test_a_trusted_recipe_may_name_other_code(tmp_path: Path):
+def test_a_trusted_recipe_may_name_other_code(tmp_path: Path) -> None:
     file = tmp_path / "recipe.yaml"
     changed = replace(recipe("standard"), model=Model(name="some.package.net"))
     file.write_text(config.dump(changed))
@@ -127,7 +127,7 @@ def test_a_trusted_recipe_may_name_other_code(tmp_path: Path):
 
 
 @pytest.mark.parametrize(("warmup", "steps"), [(0.0, 100), (1.0, 100), (20.0, 100), (0.5, 7)])
-def test_the_cosine_rises_and_falls_once(warmup: float, steps: int):
+def test_the_cosine_rises_and_falls_once(warmup: float, steps: int) -> None:
     schedule = Cosine(warmup_epochs=warmup, final=0.01)
     factors = [schedule.factor(step, steps, 10) for step in range(steps)]
     rising = min(round(warmup * 10), steps)
@@ -140,7 +140,7 @@ def test_the_cosine_rises_and_falls_once(warmup: float, steps: int):
         assert schedule.factor(steps, steps, 10) == pytest.approx(0.01)
 
 
-def test_a_recipe_lists_its_parts():
+def test_a_recipe_lists_its_parts() -> None:
     kinds = {type(part).__name__ for part in recipe("augmix").parts()}
     assert {"Recipe", "Train", "AugMix", "Flip", "NormPolicy", "Consistency", "Cosine"} <= kinds
     assert isinstance(next(recipe("augmix").parts()), Recipe)

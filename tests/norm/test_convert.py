@@ -1,6 +1,7 @@
 """Converting whole models: what is kept, what is refused, and the way back."""
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -8,6 +9,11 @@ from torch import nn
 
 from elinvar import norm
 from elinvar.check import InputError
+
+
+def layer(net: nn.Sequential, place: int) -> Any:
+    """A layer of a Sequential, whose attributes mypy cannot know."""
+    return net[place]
 
 
 def model() -> nn.Sequential:
@@ -22,62 +28,62 @@ def model() -> nn.Sequential:
     return net
 
 
-def test_conversion_changes_no_output_and_restoring_gives_the_model_back():
+def test_conversion_changes_no_output_and_restoring_gives_the_model_back() -> None:
     net = model()
     ours = norm.convert(copy.deepcopy(net), norm.batch_norm())
     assert list(ours.state_dict()) == list(net.state_dict())
-    assert ours[1] is ours[4]
+    assert layer(ours, 1) is layer(ours, 4)
     x = torch.randn(6, 3, 8, 8)
     for training in (True, False):
         net.train(training), ours.train(training)
         assert torch.equal(net(x), ours(x))
     again = norm.convert(ours, norm.batch_norm())
-    assert again[1] is ours[1]
+    assert layer(again, 1) is layer(ours, 1)
     back = norm.restore(ours)
     assert [str(a) for a in back] == [str(b) for b in net]
     assert torch.equal(net(x), back(x))
-    assert not back[1].training
+    assert not layer(back, 1).training
 
 
-def test_branches_start_from_the_layers_own_state_and_checkpoints_load_both_ways():
+def test_branches_start_from_the_layers_own_state_and_checkpoints_load_both_ways() -> None:
     net = model()
     split = norm.convert(copy.deepcopy(net), norm.split(("main", "aux")))
-    aux = split[1].branches["aux"]
-    assert torch.equal(aux.running_mean, net[1].running_mean)
-    assert torch.equal(aux.weight, net[1].weight)
-    assert split[5].policy.affine is norm.Affine.NONE
-    assert split[1].momentum == 0.01
-    assert split[5].momentum is None
+    aux = layer(split, 1).branches["aux"]
+    assert torch.equal(aux.running_mean, layer(net, 1).running_mean)
+    assert torch.equal(aux.weight, layer(net, 1).weight)
+    assert layer(split, 5).policy.affine is norm.Affine.NONE
+    assert layer(split, 1).momentum == 0.01
+    assert layer(split, 5).momentum is None
     fresh = norm.convert(model(), norm.split(("main", "aux")))
     with torch.no_grad():
-        net[1].running_mean.add_(1)
+        layer(net, 1).running_mean.add_(1)
     fresh.load_state_dict(net.state_dict())
-    assert torch.equal(fresh[1].branches["aux"].running_mean, net[1].running_mean)
+    assert torch.equal(layer(fresh, 1).branches["aux"].running_mean, layer(net, 1).running_mean)
     with torch.no_grad():
-        fresh[1].branches["aux"].running_mean.add_(1)
-        fresh[1].branches["aux"].weight.add_(1)
+        layer(fresh, 1).branches["aux"].running_mean.add_(1)
+        layer(fresh, 1).branches["aux"].weight.add_(1)
     restored = norm.restore(fresh, branch="aux")
-    assert torch.equal(restored[1].running_mean, net[1].running_mean + 1)
-    assert torch.equal(restored[1].weight, net[1].weight + 1)
+    assert torch.equal(layer(restored, 1).running_mean, layer(net, 1).running_mean + 1)
+    assert torch.equal(layer(restored, 1).weight, layer(net, 1).weight + 1)
 
 
-def test_mode_dtype_and_frozen_parameters_are_kept():
+def test_mode_dtype_and_frozen_parameters_are_kept() -> None:
     net = model().double().eval()
-    net[1].weight.requires_grad_(False)
+    layer(net, 1).weight.requires_grad_(False)
     ours = norm.convert(net, norm.split(("main", "aux")))
-    assert not ours[1].training
-    assert ours[1].branches["aux"].running_var.dtype == torch.float64
-    assert not ours[1].weight.requires_grad
-    assert not ours[1].branches["aux"].weight.requires_grad
-    assert ours[1].bias.requires_grad
+    assert not layer(ours, 1).training
+    assert layer(ours, 1).branches["aux"].running_var.dtype == torch.float64
+    assert not layer(ours, 1).weight.requires_grad
+    assert not layer(ours, 1).branches["aux"].weight.requires_grad
+    assert layer(ours, 1).bias.requires_grad
 
 
-def test_a_bare_layer_is_converted_too():
+def test_a_bare_layer_is_converted_too() -> None:
     assert isinstance(norm.convert(nn.BatchNorm1d(3), norm.batch_norm()), norm.Norm)
     assert isinstance(norm.restore(norm.Norm(3)), nn.BatchNorm2d)
 
 
-def test_what_cannot_be_converted_is_refused_by_name():
+def test_what_cannot_be_converted_is_refused_by_name() -> None:
     class Activated(nn.BatchNorm2d):
         pass
 
@@ -89,15 +95,15 @@ def test_what_cannot_be_converted_is_refused_by_name():
         norm.restore(norm.Norm(3), branch="x")
 
 
-def test_parameter_groups_hold_every_trainable_parameter_once():
+def test_parameter_groups_hold_every_trainable_parameter_once() -> None:
     net = norm.convert(model(), norm.split(("main", "aux")))
-    net[0].bias.requires_grad_(False)
+    layer(net, 0).bias.requires_grad_(False)
     groups = norm.parameter_groups(net, weight_decay=5e-4, norm_decay=0.0)
     assert {g["name"]: g["weight_decay"] for g in groups} == {"weights": 5e-4, "norm": 0.0, "bias": 5e-4}
-    grouped = [id(p) for g in groups for p in g["params"]]
+    members: dict[Any, Any] = {g["name"]: g["params"] for g in groups}
+    grouped = [id(p) for some in members.values() for p in some]
     assert sorted(grouped) == sorted(id(p) for p in net.parameters() if p.requires_grad)
-    norms = next(g for g in groups if g["name"] == "norm")["params"]
-    assert len(norms) == 4 + 4  # two layers with gamma and beta, two branches each
+    assert len(members["norm"]) == 4 + 4  # two layers with gamma and beta, two branches each
     torch.optim.SGD(groups, lr=0.1)
     with pytest.raises(InputError, match="weight decay of norm"):
         norm.parameter_groups(net, weight_decay=0.0, norm_decay=-1.0)

@@ -1,6 +1,7 @@
 """Laws of the normalization layer over its policies; the references are torch's own layers on the same rows."""
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -41,7 +42,9 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 @pytest.mark.parametrize("momentum", [0.1, None])
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
-def test_default_is_torch_bit_for_bit(momentum: float | None, memory_format: torch.memory_format, dtype: torch.dtype):
+def test_default_is_torch_bit_for_bit(
+    momentum: float | None, memory_format: torch.memory_format, dtype: torch.dtype
+) -> None:
     plain = nn.BatchNorm2d(6, momentum=momentum)
     if dtype is torch.float64:
         plain = plain.double()
@@ -68,7 +71,7 @@ def test_default_is_torch_bit_for_bit(momentum: float | None, memory_format: tor
 
 
 @pytest.mark.parametrize("shape", [(7, 4), (7, 4, 5), (7, 4, 3, 2), (7, 4, 2, 2, 2)])
-def test_any_number_of_dimensions(shape: tuple[int, ...]):
+def test_any_number_of_dimensions(shape: tuple[int, ...]) -> None:
     x = batch(*shape)
     y = norm.Norm(4)(x)
     flat = y.transpose(0, 1).reshape(4, -1)
@@ -77,7 +80,7 @@ def test_any_number_of_dimensions(shape: tuple[int, ...]):
 
 
 @pytest.mark.parametrize("name", [name for name, policy in POLICIES.items() if policy.memory.remembers])
-def test_a_read_only_forward_leaves_no_trace_and_a_proposal_waits_for_commit(name: str):
+def test_a_read_only_forward_leaves_no_trace_and_a_proposal_waits_for_commit(name: str) -> None:
     layer = norm.Norm(4, POLICIES[name])
     before, x = memory_of(layer), batch(12, 4, 3, 3)
     with route(layer, routed(), Trace.NOTHING):
@@ -117,7 +120,7 @@ def rows_of(groups: str) -> list[tuple[str, list[int]]]:
 )
 def test_a_group_is_normalized_as_if_it_were_alone(
     policy: norm.NormPolicy, groups: str, memory_format: torch.memory_format
-):
+) -> None:
     layer = norm.Norm(4, policy).double()
     with torch.no_grad():
         for index, parameter in enumerate(layer.parameters()):
@@ -151,7 +154,7 @@ def test_a_group_is_normalized_as_if_it_were_alone(
 
 
 @pytest.mark.parametrize("policy", [norm.split(), norm.per_view()], ids=["split", "per_view"])
-def test_gradients_of_groups_by_finite_differences(policy: norm.NormPolicy):
+def test_gradients_of_groups_by_finite_differences(policy: norm.NormPolicy) -> None:
     layer = norm.Norm(2, policy).double()
     x = batch(7, 2, 2, dtype=torch.float64).requires_grad_()
 
@@ -165,7 +168,7 @@ def test_gradients_of_groups_by_finite_differences(policy: norm.NormPolicy):
     assert torch.autograd.gradcheck(run, (x, *layer.parameters()))
 
 
-def test_eval_reads_the_bank_of_each_branch():
+def test_eval_reads_the_bank_of_each_branch() -> None:
     layer = norm.Norm(3, norm.split())
     for step in range(3):
         with route(layer, Routing(("main", "aux"), (4, 4)), Trace.COMMIT):
@@ -181,7 +184,7 @@ def test_eval_reads_the_bank_of_each_branch():
     torch.testing.assert_close(both, torch.cat([aux[:2], main[2:]]))
 
 
-def test_accumulated_micro_batches_commit_once_by_their_pooled_moments():
+def test_accumulated_micro_batches_commit_once_by_their_pooled_moments() -> None:
     layer, x = norm.Norm(3), batch(10, 3, 4)
     for part in (x[:4], x[4:]):
         with route(layer, Routing(("main",)), Trace.PROPOSE):
@@ -195,7 +198,7 @@ def test_accumulated_micro_batches_commit_once_by_their_pooled_moments():
 
 @pytest.mark.parametrize("use_reentrant", [True, False])
 @pytest.mark.parametrize("trace", [Trace.COMMIT, Trace.PROPOSE])
-def test_activation_checkpointing_is_remembered_once(use_reentrant: bool, trace: Trace):
+def test_activation_checkpointing_is_remembered_once(use_reentrant: bool, trace: Trace) -> None:
     from torch.utils.checkpoint import checkpoint
 
     plain, layer = norm.Norm(3), norm.Norm(3)
@@ -208,7 +211,7 @@ def test_activation_checkpointing_is_remembered_once(use_reentrant: bool, trace:
     assert layer.num_batches_tracked == 1
 
 
-def test_routing_errors_name_the_remedy():
+def test_routing_errors_name_the_remedy() -> None:
     layer = norm.Norm(3)
     with (
         route(layer, Routing(("main", "main"), (2, 3)), Trace.NOTHING),
@@ -233,7 +236,7 @@ def test_routing_errors_name_the_remedy():
         split(batch(6, 3))
 
 
-def test_routes_nest_and_restore_after_an_error():
+def test_routes_nest_and_restore_after_an_error() -> None:
     layer = norm.Norm(3)
     outer = Routing(("main",), (6,))
     with route(layer, outer, Trace.PROPOSE):
@@ -256,12 +259,12 @@ def test_routes_nest_and_restore_after_an_error():
         (lambda: norm.Norm(0), "channels"),
     ],
 )
-def test_meaningless_policies_are_refused(make, text):
+def test_meaningless_policies_are_refused(make: Callable[[], object], text: str) -> None:
     with pytest.raises(InputError, match=text):
         make()
 
 
-def test_moments_pool_by_the_law_of_total_variance():
+def test_moments_pool_by_the_law_of_total_variance() -> None:
     parts = [batch(n, 2, seed=n, dtype=torch.float64) for n in (2, 5, 9)]
     pooled = norm.pool([norm.Moments(len(p), p.mean(0), p.var(0)) for p in parts])
     whole = torch.cat(parts)

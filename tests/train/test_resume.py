@@ -17,7 +17,7 @@ def what_counts(run: Path) -> dict[str, Any]:
     return {**weights, "log": [{k: v for k, v in row.items() if k != "seconds"} for row in rows]}
 
 
-def test_twenty_kills_change_no_bit(tmp_path: Path):
+def test_twenty_kills_change_no_bit(tmp_path: Path) -> None:
     killer = Path(__file__).with_name("killer.py")
     command = [sys.executable, str(killer), str(tmp_path), str(KILLS), "1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)

@@ -71,8 +71,8 @@ def batch(n: int = 12, seed: int = 0) -> Batch:
     return Batch(torch.rand(n, 3, 8, 8, generator=draw), torch.arange(n) % 4, torch.arange(n) + 100)
 
 
-def step(model: nn.Module, train: Train, **settings: object) -> Step:
-    return Step(model, train, Sgd(lr=0.1).build(model), Seeds(1), CPU, **settings)  # type: ignore[arg-type]
+def step(model: nn.Module, train: Train) -> Step:
+    return Step(model, train, Sgd(lr=0.1).build(model), Seeds(1), CPU)
 
 
 def memory(model: nn.Module) -> dict[str, Tensor]:
@@ -88,14 +88,14 @@ def close(a: dict[str, Tensor], b: dict[str, Tensor]) -> None:
 PLAIN = Train(objective=CrossEntropy(over=("clean",)))
 
 
-def test_a_plain_step_equals_torch_by_hand():
+def test_a_plain_step_equals_torch_by_hand() -> None:
     model, by_hand = net(), net()
     by_hand = norm.restore(by_hand)
     data = batch()
     report = step(model, PLAIN)(data, epoch=0, number=0)
     optimizer = torch.optim.SGD(by_hand.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
     loss = nn.functional.cross_entropy(by_hand(data.images), data.targets)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     assert report.loss == pytest.approx(loss.item(), rel=1e-6)
     assert report.examples == 12
@@ -104,7 +104,7 @@ def test_a_plain_step_equals_torch_by_hand():
 
 @pytest.mark.parametrize("policy", [norm.batch_norm(), norm.per_view(), norm.split()], ids=["joint", "views", "split"])
 @pytest.mark.parametrize("checkpointed", [False, True])
-def test_looking_at_the_model_leaves_no_trace(policy: norm.NormPolicy, checkpointed: bool):
+def test_looking_at_the_model_leaves_no_trace(policy: norm.NormPolicy, checkpointed: bool) -> None:
     """The step with an attack must remember what a step on the very same, precomputed images remembers."""
     views = (ViewSpec(name="clean"), ViewSpec(name="attacked", transforms=(GradientSign(),), branch="aux"))
     train = replace(PLAIN, views=views, norm=policy, objective=CrossEntropy(over=("clean", "attacked")))
@@ -130,7 +130,7 @@ def test_looking_at_the_model_leaves_no_trace(policy: norm.NormPolicy, checkpoin
 
 
 @pytest.mark.parametrize("checkpointed", [False, True])
-def test_accumulation_commits_once_by_pooled_moments(checkpointed: bool):
+def test_accumulation_commits_once_by_pooled_moments(checkpointed: bool) -> None:
     data = batch(10)
     model = net(checkpointed=checkpointed)
     parts = step(model, replace(PLAIN, accumulate=3))
@@ -143,10 +143,10 @@ def test_accumulation_commits_once_by_pooled_moments(checkpointed: bool):
     assert report.examples == 10
 
 
-def test_accumulated_gradients_are_those_of_the_batch_where_no_layer_shares_statistics():
+def test_accumulated_gradients_are_those_of_the_batch_where_no_layer_shares_statistics() -> None:
     frozen = [net().eval(), net().eval()]
     for model in frozen:
-        model.train = lambda mode=True: None  # type: ignore[method-assign, assignment, return-value, misc]
+        model.train = lambda mode=True: None  # type: ignore[method-assign, assignment, return-value]
     losses = [
         step(model, replace(PLAIN, accumulate=parts))(batch(10), epoch=0, number=0)
         for model, parts in zip(frozen, (1, 4), strict=True)
@@ -155,10 +155,10 @@ def test_accumulated_gradients_are_those_of_the_batch_where_no_layer_shares_stat
     close(dict(frozen[0].state_dict()), dict(frozen[1].state_dict()))
 
 
-def test_a_loss_that_is_not_finite_writes_nothing():
+def test_a_loss_that_is_not_finite_writes_nothing() -> None:
     model, data = net(), batch()
     with torch.no_grad():
-        model.head[3].weight[0, 0] = float("nan")
+        model.get_parameter("head.3.weight")[0, 0] = float("nan")
     before = {key: value.clone() for key, value in model.state_dict().items()}
     with pytest.raises(NotFinite, match="epoch 3, step 8"):
         step(model, PLAIN)(data, epoch=2, number=7)
@@ -169,7 +169,7 @@ def test_a_loss_that_is_not_finite_writes_nothing():
     )
 
 
-def test_draws_follow_the_example_not_the_batch():
+def test_draws_follow_the_example_not_the_batch() -> None:
     train = replace(PLAIN, views=(ViewSpec(name="a", transforms=(Noise(),)), ViewSpec(name="b", transforms=(Noise(),))))
     data = batch()
     context = Context(Seeds(1), 0, net(), CPU.forward(net()))
@@ -184,10 +184,10 @@ def test_draws_follow_the_example_not_the_batch():
     assert torch.equal(whole["a"].images, reshuffled["a"].images)
 
 
-def test_dropout_is_keyed_by_the_step_and_leaves_the_global_generator_alone():
-    losses = []
+def test_dropout_is_keyed_by_the_step_and_leaves_the_global_generator_alone() -> None:
+    losses: list[float] = []
     for number in (0, 0, 1):
-        torch.manual_seed(losses.__len__())
+        torch.manual_seed(len(losses))
         state = torch.get_rng_state()
         losses.append(step(net(dropout=0.5), PLAIN)(batch(), epoch=0, number=number).loss)
         torch.manual_seed(len(losses) - 1)
@@ -195,7 +195,7 @@ def test_dropout_is_keyed_by_the_step_and_leaves_the_global_generator_alone():
     assert losses[0] == losses[1] != losses[2]
 
 
-def test_parts_of_the_objective_are_reported():
+def test_parts_of_the_objective_are_reported() -> None:
     views = (ViewSpec(name="clean"), ViewSpec(name="b", transforms=(Noise(),)))
     objective = CrossEntropy(over=("clean",)) + Consistency(over=("clean", "b"), weight=12.0)
     report = step(net(), replace(PLAIN, views=views, objective=objective))(batch(), epoch=0, number=0)

@@ -11,7 +11,7 @@ from ..views import Batch
 
 def examples(split: Split, count: int) -> Batch:
     """The first image of each of the first `count` classes."""
-    first = [int((split.targets == number).nonzero()[0]) for number in split.targets.unique()[:count]]
+    first = [int((split.targets == number).nonzero()[0]) for number in torch.unique(split.targets)[:count]]
     return next(iter(split.batches(torch.tensor(first), len(first))))
 
 
