@@ -97,7 +97,7 @@ def load(path: Path, *, trust: bool = False) -> Recipe:
     is False: importing a class or building a model runs it.
     """
     try:
-        config = yaml.safe_load(path.read_text())
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{path}: not a readable recipe ({' '.join(str(error).split())})") from error
     if not isinstance(config, dict):

@@ -44,7 +44,7 @@ def result(run: Run, evaluation: Evaluation) -> RunResult:
         evaluation=evaluation,
         metrics=run.metrics(),
         manifest=run.manifest(),
-        recipe_yaml=run.recipe_file.read_text(),
+        recipe_yaml=run.recipe_file.read_text(encoding="utf-8"),
     )
 
 

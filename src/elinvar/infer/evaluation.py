@@ -73,7 +73,7 @@ class Evaluation:
     def read(cls, path: Path) -> "Evaluation":
         """Read what `save` wrote; raises `InputError` naming the file otherwise."""
         try:
-            raw = json.loads(path.read_text())
+            raw = json.loads(path.read_text(encoding="utf-8"))
             clean = Scores(**{**raw["clean"], "reliability": Reliability(**raw["clean"]["reliability"])})
             shift = raw["shift"] and Shift(
                 **{**raw["shift"], "reliability": Reliability(**raw["shift"]["reliability"])}

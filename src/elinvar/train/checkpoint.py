@@ -77,7 +77,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
             torch.save(checkpoint.optimizer, place / "optimizer.pt")
         except (SafetensorError, RuntimeError) as error:  # how these two report a disk that is full
             raise OSError(str(error)) from error
-        (place / "progress.json").write_text(json.dumps(asdict(checkpoint.progress)))
+        (place / "progress.json").write_text(json.dumps(asdict(checkpoint.progress)), encoding="utf-8")
     for old in complete(folder)[:-1]:
         shutil.rmtree(old, ignore_errors=True)
     return target
@@ -96,7 +96,7 @@ def read(folder: Path) -> Checkpoint | None:
     place = found[-1]
     optimizer = _read_torch(place / "optimizer.pt")
     try:
-        progress = Progress(**json.loads((place / "progress.json").read_text()))
+        progress = Progress(**json.loads((place / "progress.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{place / 'progress.json'}: damaged ({error}); remove this checkpoint") from error
     averaged = place / "ema.safetensors"

@@ -66,7 +66,7 @@ class Run:
             write_text(self.manifest_file, json.dumps(dict(manifest), indent=2) + "\n")
             write_text(self.recipe_file, text)  # last: it is what makes the directory a run
             return
-        if self.recipe_file.read_text() != text:
+        if self.recipe_file.read_text(encoding="utf-8") != text:
             raise InputError(f"{self.path}: holds a run of another recipe (see recipe.yaml); choose another --out")
         before = self.manifest()
         for key in IDENTITY:
@@ -81,7 +81,7 @@ class Run:
         if not self.path.is_dir() or not self.recipe_file.exists():
             raise InputError(f"{self.path}: no run here (a run has a recipe.yaml); train one with 'elinvar train'")
         try:
-            content = json.loads(self.manifest_file.read_text())
+            content = json.loads(self.manifest_file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise InputError(f"{self.manifest_file}: cannot be read ({error})") from error
         if not isinstance(content, dict):
@@ -92,12 +92,12 @@ class Run:
         """The lines of the log, one for each finished epoch."""
         if not self.metrics_file.exists():
             return []
-        return [json.loads(line) for line in self.metrics_file.read_text().splitlines()]
+        return [json.loads(line) for line in self.metrics_file.read_text(encoding="utf-8").splitlines()]
 
     def log(self, row: Mapping[str, Any]) -> int:
         """Append a line to the log; returns the file's new length."""
         try:
-            with self.metrics_file.open("a") as file:
+            with self.metrics_file.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(dict(row)) + "\n")
                 file.flush()
                 return os.fstat(file.fileno()).st_size
