@@ -59,13 +59,17 @@ def of_policy(name: str, batch: Batch) -> list[Strip]:
 
 
 def strips(name: str, batch: Batch) -> list[Strip]:
-    """The picture of `name`; raises `InputError` if there is nothing of that name to see."""
+    """The picture of `name`, or of `operation:name` where a corruption has the same one.
+
+    Raises `InputError` if there is nothing of that name to see.
+    """
     if name in CORRUPTIONS:
         return of_corruption(name, batch)
     if name in POLICIES:
         return of_policy(name, batch)
-    if name in OPS:
-        return of_operation(OPS[name], batch)
+    operation = name.removeprefix("operation:")
+    if operation in OPS:
+        return of_operation(OPS[operation], batch)
     raise unknown("augmentation or corruption", name, [*CORRUPTIONS, *POLICIES, *OPS])
 
 
@@ -76,13 +80,15 @@ def run(arguments: Sequence[str]) -> int:
         "Draw what an augmentation policy, an operation or a corruption does to a few test images.",
         "elinvar show augmix --data cifar10:DIR --out augmix.png",
     )
-    made.add_argument("name", type=str, help="any policy, operation or corruption of 'elinvar list'")
+    made.add_argument(
+        "name", type=str, help="a policy, corruption or operation of 'elinvar list'; operation:contrast for one of two"
+    )
     made.add_argument("--data", type=str, default="digits", help="where the images come from")
     made.add_argument("--images", type=int, default=4, help="how many")
     made.add_argument("--out", type=Path, default=None, help="the PNG to write; default: NAME.png")
     options = made.parse_args(list(arguments))
     picture = gallery(options.name, strips(options.name, examples(load(options.data).test, options.images)))
-    out = options.out or Path(f"{options.name}.png")
+    out = options.out or Path(options.name.replace(":", "-") + ".png")
     with replacing(out) as temporary:
         picture.save(temporary, format="PNG")
     if options.json:
