@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from elinvar.shift import LEVELS, SEVERITY, corrupt
+from elinvar.shift import CORRUPTIONS, LEVELS, SEVERITY, corrupt
+from elinvar.shift.frame import Frame
+from elinvar.shift.jpeg import jpeg_compression, plan_jpeg_compression
 
 from . import reference
 from .backend import BACK_ENDS, draws, levels
@@ -54,6 +56,22 @@ def test_jpeg_is_pillow(severity: int, size: tuple[int, int, int], end: str) -> 
     (quality,) = SEVERITY["jpeg_compression"].level(severity, *size[1:])
     for image, result in zip(hwc(images), hwc(got), strict=True):
         assert np.array_equal(reference.jpeg_compression(image, quality), result)
+
+
+@pytest.mark.parametrize("quality", [1, 7, 25, 49, 75, 95, 100])
+@pytest.mark.parametrize("size", [(3, 32, 32), (1, 32, 32), (3, 33, 17), (3, 9, 24), (1, 20, 41), (3, 96, 80)], ids=str)
+def test_jpeg_is_pillow_at_all_qualities(size: tuple[int, int, int], quality: int) -> None:
+    """Noise reaches every rounding and clipping of the transform, smooth pictures its usual range; both back ends."""
+    noise = torch.randint(0, 256, (6, *size), generator=torch.Generator().manual_seed(quality), dtype=torch.uint8)
+    extremes = (noise[:2] > 127).to(torch.uint8) * 255
+    images = torch.cat([noise, extremes, pictures(4, *size)])
+    plan = plan_jpeg_compression((quality,), Frame(*size))
+    x = images.double()
+    out = np.empty_like(x.numpy())
+    CORRUPTIONS["jpeg_compression"].compiled()(x.numpy(), *plan, out)
+    expected = np.stack([reference.jpeg_compression(image, quality) for image in hwc(images)]).transpose(0, 3, 1, 2)
+    assert np.array_equal(out.clip(0, 255), expected)
+    assert np.array_equal(jpeg_compression(x, *plan).numpy(), expected)
 
 
 @pytest.mark.parametrize("name", ["pixelate", "jpeg_compression"])

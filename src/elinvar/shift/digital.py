@@ -1,4 +1,4 @@
-"""Contrast, elastic transform, pixelate and JPEG: what is prepared for a severity, and the tensor back end."""
+"""Contrast, elastic transform and pixelate: what is prepared for a severity, and the tensor back end."""
 
 from functools import lru_cache
 
@@ -11,7 +11,6 @@ from torch import Tensor
 from ..rng import uniform
 from .borders import mirrored_twice
 from .frame import Frame
-from .jpeg import through_jpeg
 from .sampling import Indices, Weights, bilinear, gaussian_taps, smooth
 
 BITS = 22  # of Pillow's fixed-point weights
@@ -131,14 +130,3 @@ def pixelate(
     x = _box((x + 0.5).floor().mT, column_first, column_weights).mT
     x = _box(x, row_first, row_weights)
     return x[:, :, torch.from_numpy(row_up).to(x.device)][..., torch.from_numpy(column_up).to(x.device)]
-
-
-def jpeg_compression(x: Float64[Tensor, "n c h w"], quality: float) -> Float64[Tensor, "n c h w"]:
-    """Encoded and decoded by Pillow, on the host: JPEG has no exact counterpart in tensor operations.
-
-    Chroma at half resolution (4:2:0), one channel as a grey JPEG. Float images are rounded to grey levels first.
-    """
-    images = x.cpu().numpy()
-    result = np.empty_like(images)
-    through_jpeg(images, quality, result)
-    return torch.from_numpy(result).to(x.device)

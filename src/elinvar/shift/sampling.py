@@ -85,10 +85,10 @@ def _split(
     position: Float64[Tensor, "n h w"], size: int, *, edge: float
 ) -> tuple[Int64[Tensor, "n h w"], Int64[Tensor, "n h w"], Float64[Tensor, "n h w"]]:
     period = 2.0 * (size - 1 + 2 * edge)
-    position = (position + edge).abs()
-    position = position - (position / period).floor() * period
-    position = torch.minimum(position, period - position) - edge
-    position = position.clamp(0.0, size - 1.0)
+    beyond = (position + edge).abs()
+    beyond = beyond - (beyond / period).floor() * period
+    beyond = (torch.minimum(beyond, period - beyond) - edge).clamp(0.0, size - 1.0)
+    position = torch.where((position >= 0.0) & (position <= size - 1.0), position, beyond)
     low = position.floor()
     return low.long(), (low + 1).clamp(max=size - 1).long(), position - low
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from . import blur, digital, noise, weather
+from . import blur, digital, jpeg, noise, weather
 from .frame import Frame
 from .severity import SEVERITY, Severity
 
@@ -80,7 +80,7 @@ _ROWS = (
         growing=False,
     ),
     Corruption("pixelate", Group.DIGITAL, False, digital.pixelate, digital.plan_pixelate),
-    Corruption("jpeg_compression", Group.DIGITAL, False, digital.jpeg_compression),
+    Corruption("jpeg_compression", Group.DIGITAL, False, jpeg.jpeg_compression, jpeg.plan_jpeg_compression),
 )  # fmt: skip
 
 CORRUPTIONS: Mapping[str, Corruption] = MappingProxyType({row.name: row for row in _ROWS})

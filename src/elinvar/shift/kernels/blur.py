@@ -16,11 +16,10 @@ Indices = NDArray[np.int64]
 def defocus_blur(
     x: Images, down: Indices, right: Indices, weights: Weights, rows: Indices, columns: Indices, out: Images
 ) -> None:
-    padded = np.empty((x.shape[2], columns.size))
     for i in range(len(x)):
         scaled, result = x[i] / 255.0, out[i]
         for c in range(x.shape[1]):
-            sampling.correlate(scaled[c], down, right, weights, rows, columns, padded, result[c])
+            sampling.correlate(scaled[c], down, right, weights, rows, columns, result[c])
         result *= 255.0
 
 
@@ -47,13 +46,13 @@ def glass_blur(
     out: Images,
 ) -> None:
     channels, height, width = x.shape[1:]
-    line, padded, y = np.empty(width), np.empty(columns.size), np.empty((1, channels, height, width))
+    y = np.empty((1, channels, height, width))
     draws, offset = np.empty(2 * height * width), np.empty((1, 2, height, width), np.int64)
     offsets = offset.reshape(-1)
     for i in range(len(x)):
         scaled, result = x[i] / 255.0, out[i]
         for c in range(channels):
-            sampling.smooth(scaled[c], taps, rows, columns, line, padded, y[0, c])
+            sampling.smooth(scaled[c], taps, rows, columns, y[0, c])
         np.floor(y * 255.0, y)
         for turn in range(rounds):
             fill_uniform(streams[i], turn * draws.size, draws)
@@ -62,7 +61,7 @@ def glass_blur(
             scan(y, offset, reach)
         y /= 255.0
         for c in range(channels):
-            sampling.smooth(y[0, c], taps, rows, columns, line, padded, result[c])
+            sampling.smooth(y[0, c], taps, rows, columns, result[c])
         result *= 255.0
 
 
@@ -70,13 +69,12 @@ def glass_blur(
 def motion_blur(
     x: Images, streams: NDArray[np.uint64], weights: Weights, rows: Indices, columns: Indices, out: Images
 ) -> None:
-    padded = np.empty((x.shape[2], columns.size))
     down, right = np.empty(weights.size, np.int64), np.empty(weights.size, np.int64)
     for i in range(len(x)):
         angle = (uniform(streams[i], 0) * 90 - 45) * (np.pi / 180)
         sampling.set_direction(angle, down, right)
         for c in range(x.shape[1]):
-            sampling.correlate(x[i, c], down, right, weights, rows, columns, padded, out[i, c])
+            sampling.correlate(x[i, c], down, right, weights, rows, columns, out[i, c])
 
 
 @kernel

@@ -1,11 +1,11 @@
-"""Digital corruptions, compiled (JPEG: by Pillow). The definitions stand in `elinvar.shift.digital`."""
+"""Digital corruptions, compiled. The definitions stand in `elinvar.shift.digital` and `elinvar.shift.jpeg`."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...jit import kernel
-from ..jpeg import through_jpeg
 from . import sampling
+from .jpeg import jpeg_compression as jpeg_compression
 from .random import fill_uniform
 
 Images = NDArray[np.float64]
@@ -13,8 +13,6 @@ Weights = NDArray[np.float64]
 Indices = NDArray[np.int64]
 ONE = 1 << 22  # Pillow's fixed-point weights
 HALF = 1 << 21
-
-jpeg_compression = through_jpeg
 
 
 @kernel
@@ -46,7 +44,7 @@ def elastic_transform(
 ) -> None:
     channels, height, width = x.shape[1:]
     r, cx, cy = min(height, width) // 3, width // 2, height // 2
-    draws, line, padded = np.empty(6 + 2 * height * width), np.empty(width), np.empty(columns.size)
+    draws = np.empty(6 + 2 * height * width)
     field = draws[6:].reshape(2, height, width)
     shift, warped = np.empty((2, height, width)), np.empty((channels, height, width))
     for i in range(len(x)):
@@ -66,7 +64,7 @@ def elastic_transform(
             for z in range(width):
                 sampling.bilinear(x[i], d * z + e * y + f, a * z + b * y + c, 0.0, y, z, warped)
         for axis in range(2):
-            sampling.smooth(field[axis], taps, rows, columns, line, padded, shift[axis])
+            sampling.smooth(field[axis], taps, rows, columns, shift[axis])
         for y in range(height):
             for z in range(width):
                 sampling.bilinear(warped, y + shift[1, y, z] * alpha, z + shift[0, y, z] * alpha, 0.5, y, z, out[i])

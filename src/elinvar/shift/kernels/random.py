@@ -93,12 +93,13 @@ def fill_uniform(stream: np.uint64, start: int, out: NDArray[np.float64]) -> Non
 def fill_normal(stream: np.uint64, start: int, out: NDArray[np.float64]) -> None:
     """Standard normals by Box and Muller from 2 ceil(out.size / 2) draws: first all radii, then all angles."""
     half = (out.size + 1) // 2
-    for i in range(out.size - half):
+    first, second = out[:half], out[half:]
+    for i in range(second.size):
         radius = np.sqrt(-2.0 * _log(1.0 - uniform(stream, start + i)))
         cosine, sine = _cos_sin_turn(uniform(stream, start + half + i))
-        out[i] = radius * cosine
-        out[half + i] = radius * sine
-    if 2 * half > out.size:
+        first[i] = radius * cosine
+        second[i] = radius * sine
+    if first.size > second.size:
         radius = np.sqrt(-2.0 * _log(1.0 - uniform(stream, start + half - 1)))
         cosine, sine = _cos_sin_turn(uniform(stream, start + 2 * half - 1))
-        out[half - 1] = radius * cosine
+        first[half - 1] = radius * cosine

@@ -5,58 +5,77 @@ from numpy.typing import NDArray
 
 from ...jit import inlined, kernel
 
+Line = NDArray[np.float64]
 Plane = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 
-@kernel
-def smooth(image: Plane, taps: Plane, rows: Indices, columns: Indices, line: Plane, padded: Plane, out: Plane) -> None:
-    """Symmetric separable filter. Scratch: `line` (w,), `padded` (w + 2r,). `out` must not be `image`."""
+@inlined
+def _copy(source: Line, target: Line) -> None:
+    for i in range(source.size):  # assignment of slices is ten times slower
+        target[i] = source[i]
+
+
+@inlined
+def _widen(source: Line, columns: Indices, lead: int, target: Line) -> None:
+    """A row with its borders; `columns` says what they show, the first `lead` entries left of the row."""
+    for x in range(lead):
+        target[x] = source[columns[x]]
+    _copy(source, target[lead:])
+    for x in range(lead + source.size, target.size):
+        target[x] = source[columns[x]]
+
+
+@inlined
+def _filter(padded: Line, taps: Line, stride: int, out: Line) -> None:
     r = taps.size - 1
-    for y in range(image.shape[0]):
-        centre = image[y]
-        for x in range(line.size):
-            line[x] = centre[x] * taps[0]
-        for j in range(r, 0, -1):
-            above, below, weight = image[rows[y + r - j]], image[rows[y + r + j]], taps[j]
-            for x in range(line.size):
-                line[x] += (above[x] + below[x]) * weight
-        for x in range(padded.size):
-            padded[x] = line[columns[x]]
-        result = out[y]
-        for x in range(result.size):
-            result[x] = padded[x + r] * taps[0]
-        for j in range(r, 0, -1):
-            weight = taps[j]
-            for x in range(result.size):
-                result[x] += (padded[x + r - j] + padded[x + r + j]) * weight
+    centre, weight = padded[r * stride :], taps[0]
+    for i in range(out.size):
+        out[i] = centre[i] * weight
+    for j in range(r, 0, -1):
+        before, after, weight = padded[(r - j) * stride :], padded[(r + j) * stride :], taps[j]
+        for i in range(out.size):
+            out[i] += (before[i] + after[i]) * weight
+
+
+@kernel
+def smooth(image: Plane, taps: Line, rows: Indices, columns: Indices, out: Plane) -> None:
+    """Symmetric separable filter; `rows` and `columns` are border tables. `out` must not be `image`.
+
+    Rows are laid end to end, so that the inner loops are long; what they make of the seams is left out.
+    """
+    height, width = image.shape
+    wide = columns.size
+    tall, filtered = np.empty(rows.size * width), np.empty(height * width)
+    for y in range(rows.size):
+        _copy(image[rows[y]], tall[y * width :])
+    _filter(tall, taps, width, filtered)
+    broad, result = np.empty(height * wide), np.empty(height * wide - 2 * (taps.size - 1))
+    for y in range(height):
+        _widen(filtered[y * width : (y + 1) * width], columns, taps.size - 1, broad[y * wide : (y + 1) * wide])
+    _filter(broad, taps, 1, result)
+    for y in range(height):
+        _copy(result[y * wide : y * wide + width], out[y])
 
 
 @kernel
 def correlate(
-    image: Plane,
-    down: Indices,
-    right: Indices,
-    weights: Plane,
-    rows: Indices,
-    columns: Indices,
-    padded: Plane,
-    out: Plane,
+    image: Plane, down: Indices, right: Indices, weights: Line, rows: Indices, columns: Indices, out: Plane
 ) -> None:
-    """sum_i weights_i image[y + down_i, x + right_i]. Scratch: `padded` (h, len(columns))."""
+    """sum_i weights_i image[y + down_i, x + right_i]; `rows` and `columns` are border tables. Rows lie end to end."""
     height, width = image.shape
-    top, left = (rows.size - height) // 2, (columns.size - width) // 2
+    low, left = min(down.min(), 0), min(right.min(), 0)
+    tall, wide = height + max(down.max(), 0) - low, width + max(right.max(), 0) - left
+    first_row, first_column = (rows.size - height) // 2 + low, (columns.size - width) // 2 + left
+    padded, total = np.empty(tall * wide), np.zeros((height - 1) * wide + width)
+    for y in range(tall):
+        _widen(image[rows[first_row + y]], columns[first_column:], -left, padded[y * wide : (y + 1) * wide])
+    for i in range(weights.size):
+        shifted, weight = padded[(down[i] - low) * wide + right[i] - left :], weights[i]
+        for j in range(total.size):
+            total[j] += shifted[j] * weight
     for y in range(height):
-        for x in range(columns.size):
-            padded[y, x] = image[y, columns[x]]
-    for y in range(height):
-        result = out[y]
-        result[:] = 0.0
-        for i in range(weights.size):
-            weight, start = weights[i], left + right[i]
-            source = padded[rows[top + y + down[i]], start : start + width]
-            for x in range(width):
-                result[x] += source[x] * weight
+        _copy(total[y * wide : y * wide + width], out[y])
 
 
 @inlined
@@ -82,6 +101,8 @@ def gather(image: Plane, index: NDArray[np.int32], weight: Plane, out: Plane) ->
 @inlined
 def mirror(position: float, size: int, edge: float) -> float:
     """`position` brought inside the image by mirrors `edge` pixels beyond the centres of the edge pixels."""
+    if 0.0 <= position <= size - 1.0:
+        return position
     period = 2.0 * (size - 1 + 2 * edge)
     position = abs(position + edge)
     position = position - np.floor(position / period) * period

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ...jit import kernel
+from ...jit import inlined, kernel
 from . import sampling
 from .random import fill_normal, fill_uniform, uniform
 
@@ -12,6 +12,17 @@ Weights = NDArray[np.float64]
 Indices = NDArray[np.int64]
 RED, GREEN, BLUE = 0.299, 0.587, 0.114
 WIBBLE = 100.0
+
+
+@inlined
+def _grey(row: Weights, grey: Weights) -> None:
+    """Luma of one row (channels, width) of an image, in 0..1."""
+    if len(row) == 1:
+        for z in range(grey.size):
+            grey[z] = row[0, z] / 255.0
+    else:
+        for z in range(grey.size):
+            grey[z] = row[0, z] / 255.0 * RED + row[1, z] / 255.0 * GREEN + row[2, z] / 255.0 * BLUE
 
 
 @kernel
@@ -32,7 +43,7 @@ def snow(
     channels, height, width = x.shape[1:]
     field, zoomed = np.empty(height * width), np.empty((1, height * width))
     layer, blurred = zoomed.reshape(height, width), np.empty((height, width))
-    padded = np.empty((height, columns.size))
+    snowing, turned, pale = np.empty(width), np.empty(width), np.empty(width)
     down, right = np.empty(taps.size, np.int64), np.empty(taps.size, np.int64)
     for i in range(len(x)):
         fill_normal(streams[i], 1, field)
@@ -43,21 +54,22 @@ def snow(
             flake = zoomed[0, j]
             zoomed[0, j] = 0.0 if flake < cut else np.floor(min(max(flake, 0.0), 1.0) * 255.0)
         sampling.set_direction((uniform(streams[i], 0) * 90 - 135) * (np.pi / 180), down, right)
-        sampling.correlate(layer, down, right, taps, rows, columns, padded, blurred)
+        sampling.correlate(layer, down, right, taps, rows, columns, blurred)
         for y in range(height):
             for z in range(width):
                 blurred[y, z] = np.floor(blurred[y, z] + 0.5) / 255.0
         for y in range(height):
+            mirrored = blurred[height - 1 - y]
             for z in range(width):
-                red = x[i, 0, y, z] / 255.0
-                grey = red
-                if channels == 3:
-                    grey = red * RED + x[i, 1, y, z] / 255.0 * GREEN + x[i, 2, y, z] / 255.0 * BLUE
-                pale = grey * 1.5 + 0.5
-                for c in range(channels):
-                    v = x[i, c, y, z] / 255.0
-                    v = v * mix + max(v, pale) * (1 - mix) + blurred[y, z] + blurred[height - 1 - y, width - 1 - z]
-                    out[i, c, y, z] = v * 255.0
+                snowing[z] = blurred[y, z]
+                turned[z] = mirrored[width - 1 - z]
+            _grey(x[i, :, y], pale)
+            for c in range(channels):
+                image, result = x[i, c, y], out[i, c, y]
+                for z in range(width):
+                    v = image[z] / 255.0
+                    brighter = max(v, pale[z] * 1.5 + 0.5)
+                    result[z] = (v * mix + brighter * (1 - mix) + snowing[z] + turned[z]) * 255.0
 
 
 @kernel
@@ -137,13 +149,17 @@ def fog(x: Images, streams: NDArray[np.uint64], strength: float, decay: float, s
 @kernel
 def brightness(x: Images, added: float, out: Images) -> None:
     channels, height, width = x.shape[1:]
+    value = np.empty(width)
     for i in range(len(x)):
         for y in range(height):
-            for z in range(width):
-                value = 0.0
-                for c in range(channels):
-                    value = max(value, x[i, c, y, z] / 255.0)
-                brighter = min(value + added, 1.0)
-                scale = value if value > 0.0 else 1.0
-                for c in range(channels):
-                    out[i, c, y, z] = brighter * (1.0 - (value - x[i, c, y, z] / 255.0) / scale) * 255.0
+            value[:] = 0.0
+            for c in range(channels):
+                row = x[i, c, y]
+                for z in range(width):
+                    value[z] = max(value[z], row[z] / 255.0)
+            for c in range(channels):
+                row, result = x[i, c, y], out[i, c, y]
+                for z in range(width):
+                    v = value[z]
+                    scale = v if v > 0.0 else 1.0
+                    result[z] = min(v + added, 1.0) * (1.0 - (v - row[z] / 255.0) / scale) * 255.0

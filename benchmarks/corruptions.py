@@ -1,0 +1,106 @@
+"""How long the 15 corruptions take: elinvar and a per-image peer (`_corruption_reference.py`) in the same run.
+
+    python benchmarks/corruptions.py --cifar10 DIR        # DIR holds test_batch.bin of the binary version
+    python benchmarks/corruptions.py                      # digits, upscaled to 32x32 and coloured
+
+The peer works on one core and sees fewer images; ms/image is the median over repeats of the mean over severities.
+"""
+
+import argparse
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import _corruption_reference as peer
+import numba
+import numpy as np
+import PIL
+import scipy
+import torch
+from torch import Tensor
+
+from elinvar import __version__
+from elinvar.rng import streams
+from elinvar.shift import CORRUPTIONS, LEVELS, corrupt
+
+
+def cifar10(directory: Path) -> Tensor:
+    """The 10,000 test images: records of one label byte and 3,072 pixels, channel after channel."""
+    records = np.fromfile(directory / "test_batch.bin", np.uint8).reshape(-1, 3073)
+    return torch.from_numpy(records[:, 1:].reshape(-1, 3, 32, 32).copy())
+
+
+def digits(count: int) -> Tensor:
+    """Scikit-learn's digits at 32x32 in faded colours, repeated up to `count`."""
+    from sklearn.datasets import load_digits
+
+    small = torch.from_numpy(load_digits().images[:, None] / 16).float()
+    large = torch.nn.functional.interpolate(small, 32, mode="bilinear")
+    colours = torch.linspace(0.3, 1, 3 * len(large)).view(-1, 3)[torch.randperm(len(large))]
+    images = (0.1 + 0.85 * large * colours[..., None, None]).mul(255).round().to(torch.uint8)
+    return images.repeat(-(-count // len(images)), 1, 1, 1)[:count]
+
+
+def seconds(work: Callable[[int], object], repeats: int) -> tuple[float, list[float]]:
+    """Time of all severities: the median over repeats after one warm-up, and each severity's median."""
+    times = []
+    for repeat in range(repeats + 1):
+        row = []
+        for severity in LEVELS:
+            start = time.perf_counter()
+            work(severity)
+            row.append(time.perf_counter() - start)
+        if repeat:
+            times.append(row)
+    return statistics.median(map(sum, times)), [statistics.median(column) for column in zip(*times, strict=True)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cifar10", type=Path, help="folder with test_batch.bin")
+    parser.add_argument("--images", type=int, default=10_000)
+    parser.add_argument("--peer-images", type=int, default=100)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--only", nargs="*", default=list(CORRUPTIONS), help="names of corruptions")
+    settings = parser.parse_args()
+
+    images = cifar10(settings.cifar10)[: settings.images] if settings.cifar10 else digits(settings.images)
+    keys = streams(0, torch.arange(len(images)))
+    few = images[: settings.peer_images].permute(0, 2, 3, 1).contiguous().numpy()
+    threads = torch.get_num_threads()
+
+    print(f"{len(images)} images ({'CIFAR-10 test' if settings.cifar10 else 'digits'}), peer: {len(few)}; ", end="")
+    print(f"{settings.repeats} repeats; {platform.machine()}, {platform.processor() or 'unknown processor'}, ", end="")
+    print(f"{threads} threads; elinvar {__version__}, torch {torch.__version__}, numba {numba.__version__}, ", end="")
+    print(f"numpy {np.__version__}, scipy {scipy.__version__}, Pillow {PIL.__version__}\n")
+    print("| corruption | ms/image | by severity | ms/image, 1 thread | peer, ms/image | peer / 1 thread |")
+    print("|---|---|---|---|---|---|")
+    total = alone = slow = 0.0
+    for name in settings.only:
+
+        def ours(severity: int, name: str = name) -> None:
+            corrupt(images, name, severity, keys=keys)
+
+        def theirs(severity: int, name: str = name) -> None:
+            draw = np.random.default_rng(severity)
+            for image in few:
+                peer.corrupt(image, name, severity, draw)
+
+        whole, parts = seconds(ours, settings.repeats)
+        torch.set_num_threads(1)
+        single, _ = seconds(ours, settings.repeats)
+        torch.set_num_threads(threads)
+        reference, _ = seconds(theirs, max(1, settings.repeats - 1))
+        per = [1000 * t / (len(LEVELS) * count) for t, count in ((whole, len(images)), (single, len(images)))]
+        per.append(1000 * reference / (len(LEVELS) * len(few)))
+        levels = " ".join(f"{1000 * part / len(images):.4f}" for part in parts)
+        print(f"| {name} | {per[0]:.4f} | {levels} | {per[1]:.4f} | {per[2]:.4f} | {per[2] / per[1]:.1f} |", flush=True)
+        total, alone, slow = total + whole, alone + single, slow + per[2] * len(LEVELS) * len(images) / 1000
+    print(f"\nall, {len(LEVELS)} severities x {len(images)} images: ", end="")
+    print(f"{total:.1f} s on {threads} threads, {alone:.1f} s on one; the peer {slow:.0f} s (extrapolated, one core)")
+
+
+if __name__ == "__main__":
+    main()
