@@ -47,7 +47,9 @@ def run(arguments: Sequence[str]) -> int:
             for seed in range(options.seeds):
                 run = Run(options.out / f"{recipe.name}-{seed}")
                 watch = RunBar(progress, f"{recipe.name}, seed {seed}")
-                trained = fit(recipe, data, run, seeds=Seeds(seed), compute=compute, observer=watch, origin="digits")
+                trained = fit(
+                    recipe, data, run, seeds=Seeds(seed), compute=compute, observer=watch, origin={"spec": "digits"}
+                )
                 watch.close()
                 if trained or not run.evaluation_file.exists():
                     evaluate(run, recipe, data, compute, observer=SetsBar(progress, f"{recipe.name}, seed {seed}"))

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 
 from rich.progress import Progress, TaskID
 
 from .. import config
+from ..check import InputError
 from ..data import DataSet, load
 from ..infer import SUITES, Evaluation
 from ..infer.judge import Observer
@@ -48,6 +50,20 @@ def result(run: Run, evaluation: Evaluation) -> RunResult:
     )
 
 
+@cache
+def _load(spec: str, size: int | None) -> DataSet:
+    return load(spec, size=size)
+
+
+def opened(spec: str | None, run: Run) -> DataSet:
+    """The data set `spec`, or that of the run; each is read once."""
+    origin = run.manifest().get("origin") or {}
+    chosen = spec or origin.get("spec")
+    if not isinstance(chosen, str):
+        raise InputError(f"{run.path}: its manifest does not say what it was trained on; name it with --data")
+    return _load(chosen, origin.get("size"))
+
+
 def run(arguments: Sequence[str]) -> int:
     """The verb."""
     made = parser(
@@ -66,21 +82,19 @@ def run(arguments: Sequence[str]) -> int:
 
     console, where = progress_console(), device(options.device)
     suites = [suite.strip() for suite in options.suites.split(",") if suite.strip()]
-    loaded: dict[str, DataSet] = {}
     results = []
     with bar(console) as progress:
         for path in options.runs:
             run = Run(path)
-            origin = options.data or run.manifest()["origin"]
             recipe = config.load(run.recipe_file, trust=options.trust)
-            if origin not in loaded:
-                loaded[origin] = load(origin)
+            data = opened(options.data, run)
             compute = Compute.choose(where, recipe.train.precision, recipe.train.channels_last)
             watch = SetsBar(progress, path.name)
-            results.append(result(run, judge_run(run, recipe, loaded[origin], compute, suites=suites, observer=watch)))
-            write_report(run.report_file, results[-1:], samples=sample_sheet(loaded[origin].test))
+            found = judge_run(run, recipe, data, compute, suites=suites, observer=watch)
+            results.append(result(run, found))
+            write_report(run.report_file, results[-1:], samples=sample_sheet(data.test) if found.shift else None)
     if options.report is not None:
-        write_report(options.report, results, samples=sample_sheet(loaded[origin].test))
+        write_report(options.report, results, samples=sample_sheet(data.test) if found.shift else None)
     if options.json:
         write_json([asdict(item.evaluation) for item in results])
     else:

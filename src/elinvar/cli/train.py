@@ -34,6 +34,7 @@ def run(arguments: Sequence[str]) -> int:
     made.add_argument("recipe", type=str, help="a name from 'elinvar list', or a recipe.yaml")
     made.add_argument("--data", type=str, default="digits", help="digits, cifar10:DIR, cifar100:DIR or folder:DIR")
     made.add_argument("--download", action="store_true", help="fetch the data set if DIR does not hold it")
+    made.add_argument("--size", type=int, default=None, help="side of the images that folder:DIR is read at")
     made.add_argument("--set", action="append", type=str, default=[], metavar="PATH=VALUE", help="replace any leaf")
     made.add_argument("--seed", type=int, default=0, help="seed of every source of randomness")
     made.add_argument(
@@ -51,7 +52,7 @@ def run(arguments: Sequence[str]) -> int:
             raise InputError(f"--threads: got {options.threads}, expected at least 1")
         torch.set_num_threads(options.threads)
     recipe = chosen(options.recipe, options.set, trust=options.trust)
-    data = load(options.data, download=options.download)
+    data = load(options.data, size=options.size, download=options.download)
     out = options.out or Path("runs") / f"{recipe.name}-{data.name}-{options.seed}"
     compute = Compute.choose(device(options.device), recipe.train.precision, recipe.train.channels_last)
     console = progress_console()
@@ -64,7 +65,7 @@ def run(arguments: Sequence[str]) -> int:
             compute=compute,
             observer=RunBar(progress, f"{recipe.name} on {data.name}"),
             checkpoint_seconds=options.checkpoint_seconds,
-            origin=options.data,
+            origin={"spec": options.data, "size": options.size},
         )
     last = Run(out).metrics()[-1]
     if options.json:

@@ -120,6 +120,11 @@ def judge(
         raise InputError("there is nothing to judge: the test split is empty")
     watch = observer or Observer()
     under_shift = "corruptions" in suites
+    if under_shift:  # ask before minutes are spent
+        try:
+            corrupt(next(iter(split.batches(torch.arange(1), 1))), next(iter(shift.CORRUPTIONS)), SEVERITIES[0])
+        except InputError as error:
+            raise InputError(f"these images cannot be corrupted ({error}); judge them with --suites clean") from error
     watch.begin(1 + (len(shift.CORRUPTIONS) * len(SEVERITIES) if under_shift else 0))
     batches = split.batches(torch.arange(len(split)), batch_size, device=predictor.compute.device)
     logits, targets = predictor.batches(batches)

@@ -5,6 +5,7 @@ and the position in the run are all there is.
 """
 
 import time
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from typing import Any
@@ -179,12 +180,12 @@ def fit(
     compute: Compute,
     observer: Observer | None = None,
     checkpoint_seconds: float = 30.0,
-    origin: str = "",
+    origin: Mapping[str, Any] | None = None,
 ) -> bool:
     """Train `recipe` on `data` in the run directory `out`, from where it stands to the end.
 
     checkpoint_seconds   time between two checkpoints; there is always one at the end
-    origin               where `data` comes from, as `data.load` reads it; kept in the manifest
+    origin               the arguments of `data.load` that gave `data`; kept in the manifest, for evaluations
 
     Returns False if the run was already finished. Raises `InputError` for a directory that holds another run or that
     another process works on, for a loss that is not finite, and for a disk that refuses.
@@ -194,7 +195,7 @@ def fit(
         training = Training(recipe, data, out, seeds, compute, checkpoint_seconds)
         facts = {"name": recipe.model.name, **asdict(models.describe(training.model))}
         about = {"name": data.name, "fingerprint": data.fingerprint(), "train": len(data.train), "test": len(data.test)}
-        out.adopt(recipe, {**manifest(seeds, compute, about, facts), "origin": origin})
+        out.adopt(recipe, {**manifest(seeds, compute, about, facts), "origin": dict(origin or {})})
         training.restore()
         if training.progress.epoch >= recipe.train.epochs:
             return False

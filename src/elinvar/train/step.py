@@ -8,10 +8,11 @@
 With gradient accumulation the first three run once for each micro-batch, and the layers commit the pooled moments.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..check import InputError
 from ..context import Context
@@ -59,7 +60,7 @@ class Step:
             with torch.random.fork_rng(devices):
                 torch.manual_seed(self.seeds.key(Source.DROPOUT, number) >> 1)
                 report = self._record(batch, context)
-            if not torch.isfinite(torch.tensor(report.loss)):
+            if not math.isfinite(report.loss):
                 parts = ", ".join(f"{name} {value:.4g}" for name, value in report.parts.items())
                 raise NotFinite(
                     f"the loss is {report.loss} in epoch {epoch + 1}, step {number + 1} ({parts}); "
@@ -73,7 +74,8 @@ class Step:
         return report
 
     def _record(self, batch: Batch, context: Context) -> Report:
-        total, parts = 0.0, dict[str, float]()
+        names: list[str] = []
+        sums: list[Tensor] = []
         for micro in batch.parts(self.train.accumulate):
             share = len(micro) / len(batch)
             views = self.train.prepare(micro, context)
@@ -82,7 +84,8 @@ class Step:
                 logits = views.split(self.forward(views.images()))
                 loss = self.train.objective(logits, views)
                 (loss.total * share).backward()  # type: ignore[no-untyped-call]
-            total += share * float(loss.total.detach())
-            for name, value in loss.parts.items():
-                parts[name] = parts.get(name, 0.0) + share * float(value)
-        return Report(total, parts, len(batch))
+            names = list(loss.parts)
+            numbers = [loss.total.detach(), *(part.value for part in loss.parts.values())]
+            sums.append(torch.stack(numbers).double() * share)
+        total, *parts = torch.stack(sums).sum(0).tolist()  # the one moment that waits for the device
+        return Report(total, dict(zip(names, parts, strict=True)), len(batch))
