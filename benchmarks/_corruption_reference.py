@@ -1,4 +1,4 @@
-"""The benchmark generator's algorithms, one image at a time, in plain numpy, scipy and Pillow: a peer of corruptions.py.
+"""The benchmark generator's algorithms, one image at a time, in plain numpy, scipy and Pillow.
 
 Same structure as hendrycks/robustness, make_cifar_c.py: float64 images (h, w, c), scipy's `zoom` for each factor of the
 zoom blur, a Python loop over pixels for glass, the frost picture decoded and shrunk for every image. Where the

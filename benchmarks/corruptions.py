@@ -3,12 +3,12 @@
     python benchmarks/corruptions.py --cifar10 DIR        # DIR holds test_batch.bin of the binary version
     python benchmarks/corruptions.py                      # digits, upscaled to 32x32 and coloured
 
-The peer works on one core and sees fewer images; ms/image is the median over repeats of the mean over severities.
+The peer works on one core and sees fewer images. ms/image is the mean over severities, each the best of the repeats
+(of both alike), so that other work on the machine disturbs least; the last line adds up the same times.
 """
 
 import argparse
 import platform
-import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -43,18 +43,23 @@ def digits(count: int) -> Tensor:
     return images.repeat(-(-count // len(images)), 1, 1, 1)[:count]
 
 
-def seconds(work: Callable[[int], object], repeats: int) -> tuple[float, list[float]]:
-    """Time of all severities: the median over repeats after one warm-up, and each severity's median."""
-    times = []
+def seconds(work: Callable[[int], object], repeats: int) -> list[float]:
+    """The best time of each severity, after one warm-up."""
+    best = [float("inf")] * len(LEVELS)
     for repeat in range(repeats + 1):
-        row = []
-        for severity in LEVELS:
+        for place, severity in enumerate(LEVELS):
             start = time.perf_counter()
             work(severity)
-            row.append(time.perf_counter() - start)
-        if repeat:
-            times.append(row)
-    return statistics.median(map(sum, times)), [statistics.median(column) for column in zip(*times, strict=True)]
+            if repeat:
+                best[place] = min(best[place], time.perf_counter() - start)
+    return best
+
+
+def processor() -> str:
+    """The processor's name, where the system tells it."""
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.exists() else []
+    return next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.processor())
 
 
 def main() -> None:
@@ -72,7 +77,7 @@ def main() -> None:
     threads = torch.get_num_threads()
 
     print(f"{len(images)} images ({'CIFAR-10 test' if settings.cifar10 else 'digits'}), peer: {len(few)}; ", end="")
-    print(f"{settings.repeats} repeats; {platform.machine()}, {platform.processor() or 'unknown processor'}, ", end="")
+    print(f"best of {settings.repeats}; {platform.machine()}, {processor()}, ", end="")
     print(f"{threads} threads; elinvar {__version__}, torch {torch.__version__}, numba {numba.__version__}, ", end="")
     print(f"numpy {np.__version__}, scipy {scipy.__version__}, Pillow {PIL.__version__}\n")
     print("| corruption | ms/image | by severity | ms/image, 1 thread | peer, ms/image | peer / 1 thread |")
@@ -88,11 +93,11 @@ def main() -> None:
             for image in few:
                 peer.corrupt(image, name, severity, draw)
 
-        whole, parts = seconds(ours, settings.repeats)
+        parts = seconds(ours, settings.repeats)
         torch.set_num_threads(1)
-        single, _ = seconds(ours, settings.repeats)
+        whole, single = sum(parts), sum(seconds(ours, settings.repeats))
         torch.set_num_threads(threads)
-        reference, _ = seconds(theirs, max(1, settings.repeats - 1))
+        reference = sum(seconds(theirs, settings.repeats))
         per = [1000 * t / (len(LEVELS) * count) for t, count in ((whole, len(images)), (single, len(images)))]
         per.append(1000 * reference / (len(LEVELS) * len(few)))
         levels = " ".join(f"{1000 * part / len(images):.4f}" for part in parts)

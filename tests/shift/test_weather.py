@@ -6,7 +6,7 @@ import torch
 
 from elinvar.rng import streams
 from elinvar.shift import LEVELS, SEVERITY, corrupt, frost_textures
-from elinvar.shift.weather import plasma, plasma_side
+from elinvar.shift.weather import brightness, plasma, plasma_side
 
 from . import reference
 from .backend import draws, levels
@@ -92,6 +92,12 @@ def test_brightness(severity: int) -> None:
     for image, result in zip(hwc(images), got, strict=True):
         expected = reference.brightness(image, *SEVERITY["brightness"].level(severity, 32, 32))
         assert np.abs(expected - result).max() < 1e-10
+
+
+def test_no_added_brightness_changes_nothing() -> None:
+    """The way to hue, saturation and value and back loses nothing: as bytes at most one level to truncation."""
+    images = pictures(4).double()
+    assert (brightness(images, 0.0) - images).abs().max() < 1e-10
 
 
 def test_brightness_of_every_grey_is_truncated_as_in_the_benchmark() -> None:

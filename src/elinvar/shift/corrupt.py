@@ -39,13 +39,15 @@ def corrupt(
     uint8 results are truncated to whole grey levels (motion blur: rounded), exactly as the published data were stored.
     Float results are clipped but not quantized, except by what quantizes by nature: JPEG and pixelate (whose input is
     rounded to grey levels), glass blur and the layer of snow.
-    On a CPU compiled code runs in threads; elsewhere batched tensor operations do the same with the same draws.
+    On a CPU compiled code runs in threads; elsewhere batched tensor operations do the same with the same draws, in
+    float64 and mostly in the same order: before storing they differ by at most `Corruption.tolerance` grey levels.
 
     Raises `InputError` for an unknown name, a severity outside of 1 to 5, and images or keys of a wrong kind or size.
 
     Source   Hendrycks and Dietterich, ICLR 2019, section 3; hendrycks/robustness, make_cifar_c.py.
-    Differs  Draws are keyed, so no array equals the published one; frost is grown unless photographs are given; the
-             affine part of the elastic transform is exact where OpenCV rounds places to 1/32 pixel.
+    Differs  Draws are keyed, so no array equals the published one; frost is grown unless photographs are given; zoom
+             blur, snow and the elastic transform are float64 where the generator has float32; the affine part of the
+             elastic transform is exact where OpenCV rounds places to 1/32 pixel.
 
     >>> from elinvar.rng import streams
     >>> corrupt(torch.full((2, 3, 32, 32), 0.5), "contrast", 3).unique().tolist()

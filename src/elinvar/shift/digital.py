@@ -125,7 +125,8 @@ def pixelate(
 ) -> Float64[Tensor, "n c h w"]:
     """Box filter down to int(scale * side) pixels and up again, in whole grey levels; equal to Pillow's `BOX`.
 
-    Float images are rounded to grey levels first. As in Pillow, columns come before rows and are rounded.
+    Float images are rounded to grey levels first. As in Pillow, columns come before rows and are rounded;
+    since version 13 Pillow takes the rows of tall narrow images first, which may round one level differently.
     """
     x = _box((x + 0.5).floor().mT, column_first, column_weights).mT
     x = _box(x, row_first, row_weights)

@@ -3,14 +3,15 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ...jit import inlined, kernel
+from ...jit import kernel
 
 Plane = NDArray[np.float64]
 Images = NDArray[np.float64]
 
 
-@inlined
-def _multiply(left: Plane, right: Plane, out: Plane, half: float, shift: float) -> None:
+@kernel
+def multiply(left: Plane, right: Plane, out: Plane, half: float, scale: float) -> None:
+    """floor((left @ right + half) * scale) of 8x8 matrices."""
     for i in range(8):
         for j in range(8):
             out[i, j] = half
@@ -19,7 +20,7 @@ def _multiply(left: Plane, right: Plane, out: Plane, half: float, shift: float) 
             for j in range(8):
                 out[i, j] += factor * right[k, j]
         for j in range(8):
-            out[i, j] = np.floor(out[i, j] * shift)
+            out[i, j] = np.floor(out[i, j] * scale)
 
 
 @kernel
@@ -31,15 +32,15 @@ def recode(plane: Plane, cosine: Plane, transposed: Plane, steps: Plane, first: 
             for i in range(8):
                 for j in range(8):
                     first[i, j] = block[i, j] - 128.0
-            _multiply(first, transposed, second, 2.0**10, 2.0**-11)
-            _multiply(cosine, second, first, 2.0**14, 2.0**-15)
+            multiply(first, transposed, second, 2.0**10, 2.0**-11)
+            multiply(cosine, second, first, 2.0**14, 2.0**-15)
             for i in range(8):
                 for j in range(8):
                     c, step = first[i, j], steps[i, j]
                     count = np.floor((abs(c) + 4.0 * step) / (8.0 * step))
                     first[i, j] = count * step if c > 0.0 else -count * step
-            _multiply(transposed, first, second, 2.0**10, 2.0**-11)
-            _multiply(second, cosine, first, 2.0**17, 2.0**-18)
+            multiply(transposed, first, second, 2.0**10, 2.0**-11)
+            multiply(second, cosine, first, 2.0**17, 2.0**-18)
             for i in range(8):
                 for j in range(8):
                     block[i, j] = min(max(first[i, j] + 128.0, 0.0), 255.0)
@@ -92,11 +93,14 @@ def jpeg_compression(x: Images, cosine: Plane, luminance: Plane, chrominance: Pl
                 luma[y, z] = np.floor((19595.0 * red + 38470.0 * green + 7471.0 * blue + 32768.0) * one)
                 full[0, y, z] = np.floor((32768.0 * blue - 11059.0 * red - 21709.0 * green + 8421375.0) * one)
                 full[1, y, z] = np.floor((32768.0 * red - 27439.0 * green - 5329.0 * blue + 8421375.0) * one)
-        luma[:height, width:] = luma[:height, width - 1 : width]
-        luma[height:] = luma[height - 1]
+        for y in range(len(luma)):
+            for z in range(width if y < height else 0, luma.shape[1]):
+                luma[y, z] = luma[min(y, height - 1), min(z, width - 1)]
         recode(luma, cosine, transposed, luminance, first, second)
         if channels == 1:
-            out[i, 0] = luma[:height, :width]
+            for y in range(height):
+                for z in range(width):
+                    out[i, 0, y, z] = luma[y, z]
             continue
         for c in range(2):
             halve(full[c], height, width, chroma[c])
