@@ -12,7 +12,7 @@ from jsonargparse import ArgumentParser
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from elinvar.augment import Augmentation, AugMix, Compose, Flip, PadCrop, Programmed, RandomChain
+from elinvar.augment import Augmentation, AugMix, Compose, Flip, PadCrop, RandomChain
 from elinvar.check import InputError
 from elinvar.config import to_config
 
@@ -110,12 +110,6 @@ def test_parts_of_a_composition_draw_independently() -> None:
     assert 400 < both < 600  # 2000 / 4 with a standard deviation of 19
     twice = (Compose((Flip(), Flip()))(images, keys=keys(2000)) != images).flatten(1).any(1)
     assert 880 < int(twice.sum()) < 1120  # 2000 / 2, sd 22: equal draws would give 0
-
-
-@pytest.mark.parametrize("augmentation", [a for a in AUGMENTATIONS if isinstance(a, Programmed)], ids=repr)
-def test_keys_may_live_elsewhere(augmentation: Programmed) -> None:
-    """Draws happen where the keys are: programs of keys on a device live on it."""
-    assert augmentation.draw(keys(3), height=8, width=8).ops.device == keys(3).device
 
 
 class Augmented(Dataset[Tensor]):

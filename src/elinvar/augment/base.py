@@ -58,7 +58,8 @@ class Programmed(Augmentation):
     @final
     def transform(self, images: Shaped[Tensor, "n c h w"], keys: Int64[Tensor, " n"]) -> Shaped[Tensor, "n c h w"]:
         height, width = images.shape[2:]
-        return execute(images, self.draw(keys, height=height, width=width))
+        # On the host whatever the images' device: the same bits everywhere, and the host must know the operations.
+        return execute(images, self.draw(keys.cpu(), height=height, width=width))
 
 
 @dataclass(frozen=True)

@@ -30,17 +30,16 @@ def sharpness(
     copy(source, target, channels * height * width)
     if height < 3 or width < 3:
         return
-    for row in range(channels * height):
-        if row % height in (0, height - 1):
-            continue
-        here = INDEX(row * width)
-        above, below = here - INDEX(width), here + INDEX(width)
-        for x in range(width):
-            i = INDEX(x)
-            sums[i] = INT(source[above + i]) + INT(source[here + i]) + INT(source[below + i])
-        for x in range(1, width - 1):
-            i = INDEX(x)
-            value = source[here + i]
-            total = INT(sums[i - INDEX(1)] + sums[i] + sums[i + INDEX(1)] + INT(4) * INT(value))
-            smooth = INT(FLOAT(total) * FLOAT(1 / 13) + FLOAT(0.5))
-            target[here + i] = blend(FLOAT(smooth), FLOAT(value), factor)
+    for channel in range(channels):
+        for y in range(1, height - 1):
+            here = INDEX((channel * height + y) * width)
+            above, below = here - INDEX(width), here + INDEX(width)
+            for x in range(width):
+                i = INDEX(x)
+                sums[i] = INT(source[above + i]) + INT(source[here + i]) + INT(source[below + i])
+            for x in range(1, width - 1):
+                i = INDEX(x)
+                value = source[here + i]
+                total = INT(sums[i - INDEX(1)] + sums[i] + sums[i + INDEX(1)] + INT(4) * INT(value))
+                smooth = INT(FLOAT(total) * FLOAT(1 / 13) + FLOAT(0.5))
+                target[here + i] = blend(FLOAT(smooth), FLOAT(value), factor)

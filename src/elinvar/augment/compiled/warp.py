@@ -27,29 +27,31 @@ def rows(
     source: Bytes, target: Bytes, channels: int, height: int, width: int, slope: float, offset: float, fill: Bytes
 ) -> None:
     """Each row moves by its own amount: out(x, y) = in(x + slope y + offset, y)."""
-    for row in range(channels * height):
-        start, empty = row * width, fill[row // height]
-        shift = min(max(slope * (row % height + 0.5) + offset, -width - 1.0), width + 1.0)
-        whole = math.floor(shift)
-        part = FLOAT(shift - whole)
-        # Inside [first, last) both neighbours are in the row.
-        first, last = max(0, -whole), min(width, width - 1 - whole)
-        here, there = INDEX(start + first), INDEX(start + first + whole)
-        if part == FLOAT(0):
-            for i in range((last - first + BLOCK - 1) // BLOCK * BLOCK):
-                target[here + INDEX(i)] = source[there + INDEX(i)]
-        else:
-            for i in range((last - first + BLOCK - 1) // BLOCK * BLOCK):
-                from_ = there + INDEX(i)
-                target[here + INDEX(i)] = lerp(source[from_], source[from_ + INDEX(1)], part)
-        for x in range(min(first, width)):
-            target[INDEX(start + x)] = empty
-        if 0 < first <= width and part >= FLOAT(0.5):
-            target[INDEX(start + first - 1)] = source[start]
-        for x in range(max(last, 0), width):
-            target[INDEX(start + x)] = empty
-        if 0 <= last < width and part < FLOAT(0.5):
-            target[INDEX(start + last)] = source[start + width - 1]
+    for channel in range(channels):
+        empty = fill[channel]
+        for y in range(height):
+            start = (channel * height + y) * width
+            shift = min(max(slope * (y + 0.5) + offset, -width - 1.0), width + 1.0)
+            whole = math.floor(shift)
+            part = FLOAT(shift - whole)
+            # Inside [first, last) both neighbours are in the row.
+            first, last = max(0, -whole), min(width, width - 1 - whole)
+            here, there = INDEX(start + first), INDEX(start + first + whole)
+            if part == FLOAT(0):
+                for i in range((last - first + BLOCK - 1) // BLOCK * BLOCK):
+                    target[here + INDEX(i)] = source[there + INDEX(i)]
+            else:
+                for i in range((last - first + BLOCK - 1) // BLOCK * BLOCK):
+                    from_ = there + INDEX(i)
+                    target[here + INDEX(i)] = lerp(source[from_], source[from_ + INDEX(1)], part)
+            for x in range(min(first, width)):
+                target[INDEX(start + x)] = empty
+            if 0 < first <= width and part >= FLOAT(0.5):
+                target[INDEX(start + first - 1)] = source[start]
+            for x in range(max(last, 0), width):
+                target[INDEX(start + x)] = empty
+            if 0 <= last < width and part < FLOAT(0.5):
+                target[INDEX(start + last)] = source[start + width - 1]
 
 
 @inlined
@@ -67,6 +69,23 @@ def segments(width: int, height: int, slope: float, offset: float, segment: Ints
     return count
 
 
+@inlined
+def border(
+    source: Bytes,
+    target: Bytes,
+    here: np.uint64,
+    there: np.uint64,
+    part: Floats,
+    inside: bool,
+    below: bool,
+    empty: np.uint8,
+) -> None:
+    """Pixels fetched from just outside the first or last row: half of them are nearer to it than to the outside."""
+    for i in range(len(part)):
+        near = part[i] < FLOAT(0.5) if below else part[i] >= FLOAT(0.5)
+        target[here + INDEX(i)] = source[there + INDEX(i)] if inside and near else empty
+
+
 @kernel
 def columns(
     source: Bytes,
@@ -81,32 +100,26 @@ def columns(
 ) -> None:
     """Each column moves by its own amount: out(x, y) = in(x, y + slope x + offset)."""
     segment, shift, part = scratch.segment, scratch.shift, scratch.right
-    count = segments(width, height, slope, offset, segment, shift, part)
+    runs = segments(width, height, slope, offset, segment, shift, part)
     exact = slope == 0.0 and part[0] == FLOAT(0)
     for row in range(channels * height):
-        y, start, empty = row % height, row * width, fill[row // height]
-        for run in range(count):
-            left, right, move = int(segment[run]), int(segment[run + 1]), int(shift[run])
-            above = y + move
-            here, there = INDEX(start + left), INDEX(start + left + move * width)
+        channel = row // height
+        y = row - channel * height
+        for run in range(runs):
+            left, right, above = int(segment[run]), int(segment[run + 1]), y + int(shift[run])
+            here, there = INDEX(row * width + left), INDEX((channel * height + above) * width + left)
             if exact and 0 <= above < height:
                 for i in range(width):
                     target[here + INDEX(i)] = source[there + INDEX(i)]
             elif 0 <= above < height - 1:
                 for i in range((right - left + BLOCK - 1) // BLOCK * BLOCK):
                     from_ = there + INDEX(i)
-                    target[here + INDEX(i)] = lerp(
-                        source[from_], source[from_ + INDEX(width)], part[INDEX(left) + INDEX(i)]
-                    )
+                    low, high = source[from_], source[from_ + INDEX(width)]
+                    target[here + INDEX(i)] = lerp(low, high, part[INDEX(left + i)])
             else:
-                for i in range(right - left):
-                    inside = part[left + i] >= FLOAT(0.5) if above == -1 else part[left + i] < FLOAT(0.5)
-                    if above == -1 and inside:
-                        target[here + INDEX(i)] = source[there + INDEX(width + i)]
-                    elif above == height - 1 and inside:
-                        target[here + INDEX(i)] = source[there + INDEX(i)]
-                    else:
-                        target[here + INDEX(i)] = empty
+                from_ = there + INDEX(width) if above == -1 else there
+                inside = above in (-1, height - 1)
+                border(source, target, here, from_, part[left:right], inside, above >= 0, fill[channel])
 
 
 @inlined
