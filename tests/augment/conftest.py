@@ -36,7 +36,7 @@ PILLOW: Mapping[str, Callable[[Picture, float], Picture]] = {
     "equalize": lambda image, _: ImageOps.equalize(image),
     "posterize": lambda image, bits: ImageOps.posterize(image, int(bits)),
     "rotate": lambda image, degrees: image.rotate(degrees, Image.Resampling.BILINEAR),
-    "solarize": lambda image, threshold: ImageOps.solarize(image, int(threshold)),
+    "solarize": lambda image, threshold: ImageOps.solarize(image, threshold),  # type: ignore[arg-type]
     "shear_x": lambda image, slope: _affine(image, 1, slope, 0, 0, 1, 0),
     "shear_y": lambda image, slope: _affine(image, 1, 0, 0, slope, 1, 0),
     "translate_x": lambda image, pixels: _affine(image, 1, 0, pixels, 0, 1, 0),

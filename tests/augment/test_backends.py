@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from elinvar.augment import AugMix, Program, RandomChain, apply
-from elinvar.augment.apply import Backend
+from elinvar.augment.backend import Backend
 from elinvar.augment.batched.run import piece
 from elinvar.augment.compiled.scratch import scratch
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from elinvar.augment import AUGMIX_LEVELS, OPS, Kind, Program, apply
-from elinvar.augment.apply import Backend
 from elinvar.augment.augmix import OP_SETS
+from elinvar.augment.backend import Backend
 from elinvar.rng import uniform
 
 from .conftest import PILLOW, digits, keys, noise, photos, pillow, same
@@ -20,17 +20,17 @@ SEVERITIES = torch.arange(1, 11, dtype=torch.float64)
 
 # Parameters beyond those that AugMix draws: where nothing happens, where everything happens, and outside the image.
 EXTREMES = {
-    "posterize": (1, 8),
+    "posterize": (1, 3.7, 8),
     "rotate": (0, 30, -30, 45, 90, -90, 180, 359, 360, 12.5),
-    "solarize": (0, 1, 128, 255, 256),
+    "solarize": (0, 0.5, 1, 127.5, 128, 255, 256, 300),
     "shear_x": (0, 0.3, -0.3, 1, -2),
     "shear_y": (0, 0.3, -0.3, 1, -2),
     "translate_x": (0, 1, -1, 2.25, -3.5, 31, -31, 32, -32, 1000),
     "translate_y": (0, 1, -1, 2.25, -3.5, 31, -31, 32, -32, 1000),
-    "color": (0, 1, 1.9, 3),
-    "contrast": (0, 1, 1.9, 3),
-    "brightness": (0, 1, 1.9, 3),
-    "sharpness": (0, 1, 1.9, 3),
+    "color": (-0.5, 0, 1, 1.9, 3),
+    "contrast": (-0.5, 0, 1, 1.9, 3),
+    "brightness": (-0.5, 0, 1, 1.9, 3),
+    "sharpness": (-0.5, 0, 1, 1.9, 3),
 }
 
 

@@ -1,8 +1,8 @@
 """Augmentations: each draws a small program per example, which compiled code (CPU) or tensor code (GPU) runs."""
 
-from .apply import apply as apply
 from .augmix import AugMix as AugMix
 from .augmix import RandomChain as RandomChain
+from .backend import apply as apply
 from .base import Augmentation as Augmentation
 from .base import Compose as Compose
 from .base import Programmed as Programmed

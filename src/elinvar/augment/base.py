@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..check import InputError, check_images
 from ..rng import bits, fresh_key, streams
-from .apply import execute
+from .backend import execute
 from .program import Program
 
 
@@ -73,7 +73,6 @@ class Compose(Augmentation):
 
     parts: tuple[Augmentation, ...]
 
-    @final
     def transform(self, images: Shaped[Tensor, "n c h w"], keys: Int64[Tensor, " n"]) -> Shaped[Tensor, "n c h w"]:
         for place, part in enumerate(self.parts):
             images = part.transform(images, bits(keys, 1, start=place)[:, 0])

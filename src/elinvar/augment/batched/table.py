@@ -21,7 +21,7 @@ def blend(degenerate: Tensor, value: Tensor, factor: Tensor) -> Shaped[Tensor, "
 
 def posterize(bits: Factor) -> UInt8[Tensor, "rows 256"]:
     """Keep the highest `bits` bits."""
-    mask = 256 - torch.pow(2, 8 - bits.clamp(0, 8)).int()
+    mask = 256 - torch.pow(2, 8 - bits.clamp(0, 8).trunc()).int()
     return (values(bits).int() & mask[:, None]).to(torch.uint8)
 
 

@@ -42,7 +42,7 @@ def operate(
     elif op == ROTATE:
         warp.rotate(source, target, c, h, w, exact, fill, scratch)
     elif op == SOLARIZE:
-        table.solarize(source, target, c * plane, int(first))
+        table.solarize(source, target, c * plane, exact)
     elif op == SHEAR_X:
         warp.rows(source, target, c, h, w, exact, 0.0, fill)
     elif op == SHEAR_Y:

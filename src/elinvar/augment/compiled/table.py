@@ -1,5 +1,7 @@
 """Operations whose output pixel depends on the input pixel and a parameter alone."""
 
+import math
+
 import numpy as np
 
 from ...jit import inlined, kernel
@@ -24,12 +26,12 @@ def posterize(source: Bytes, target: Bytes, pixels: int, bits: int) -> None:
 
 
 @kernel
-def solarize(source: Bytes, target: Bytes, pixels: int, threshold: int) -> None:
+def solarize(source: Bytes, target: Bytes, pixels: int, threshold: float) -> None:
     """Invert pixels that are at least `threshold`."""
     if threshold <= 0:
         invert(source, target, pixels)
         return
-    last = BYTE(min(threshold, 256) - 1)
+    last = BYTE(math.ceil(min(threshold, 256.0)) - 1)
     for i in range(pixels):
         value = source[i]
         target[i] = value if value <= last else BYTE(255) - value
