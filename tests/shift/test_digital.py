@@ -58,13 +58,13 @@ def test_jpeg_is_pillow(severity: int, size: tuple[int, int, int], end: str) -> 
         assert np.array_equal(reference.jpeg_compression(image, quality), result)
 
 
-@pytest.mark.parametrize("quality", [1, 7, 25, 49, 75, 95, 100])
-@pytest.mark.parametrize("size", [(3, 32, 32), (1, 32, 32), (3, 33, 17), (3, 9, 24), (1, 20, 41), (3, 96, 80)], ids=str)
+@pytest.mark.parametrize("quality", [1, 25, 49, 75, 100])
+@pytest.mark.parametrize("size", [(3, 32, 32), (1, 32, 32), (3, 33, 17), (3, 9, 24), (1, 20, 41)], ids=str)
 def test_jpeg_is_pillow_at_all_qualities(size: tuple[int, int, int], quality: int) -> None:
     """Noise reaches every rounding and clipping of the transform, smooth pictures its usual range; both back ends."""
-    noise = torch.randint(0, 256, (6, *size), generator=torch.Generator().manual_seed(quality), dtype=torch.uint8)
+    noise = torch.randint(0, 256, (3, *size), generator=torch.Generator().manual_seed(quality), dtype=torch.uint8)
     extremes = (noise[:2] > 127).to(torch.uint8) * 255
-    images = torch.cat([noise, extremes, pictures(4, *size)])
+    images = torch.cat([noise, extremes, pictures(2, *size)])
     plan = plan_jpeg_compression((quality,), Frame(*size))
     x = images.double()
     out = np.empty_like(x.numpy())
