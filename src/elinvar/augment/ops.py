@@ -1,8 +1,9 @@
 """The operations that augmentations are programmed with: one row each.
 
 A row says what an operation is; the two back ends say how it is computed (`compiled/` image by image on a CPU,
-`batched/` on tensors), and the tests of every row come from this table. Codes are part of stored programs: a new
-operation takes the next free code, and no code changes its meaning.
+`batched/` on tensors), and the tests of every row come from this table. To add one: a row here with the next free code
+(codes are part of stored programs and never change), a kernel and a branch in `compiled/`, an entry in the table of its
+kind in `batched/`, and its twin from Pillow in the tests.
 
 Images are uint8 while operations run. Results equal those of Pillow for the same parameter.
 """

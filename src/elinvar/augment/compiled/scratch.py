@@ -21,9 +21,9 @@ class Scratch(NamedTuple):
 
     images                 the image, the result of each chain, and room for what is on the way
     place_of, mixed        where in `images` the result of a chain is; a tile of the mixture
-    neighbours             for one channel, the 2 x 2 pixels around each corner as one word
-    fetched                the words that the output pixels of a warp ask for
-    place, right, down     for each output pixel, where its word is and how far right and down in it
+    neighbours             for each channel, the 2 x 2 pixels around each corner as one word
+    fetched                the words that some rows of output pixels of a warp ask for
+    place, right, down     for each of these, where its word is and how far right and down in it
     segment, shift         columns that move by the same whole number of pixels: their start, and that number
     table, counts          values that pixels are replaced with; how often each value occurs
     """
@@ -49,16 +49,16 @@ def scratch(channels: int, height: int, width: int, chains: int) -> Scratch:
     """This thread's buffers for images of that shape; those of the shape before are dropped."""
     shape = (channels, height, width, chains)
     if getattr(_local, "shape", None) != shape:
-        pixels, plane = channels * height * width + PADDING, height * width + PADDING
+        pixels, lines = channels * height * width + PADDING, max(TILE, width) + PADDING
         _local.buffers = Scratch(
             images=np.zeros((chains + 2, pixels), np.uint8),
             place_of=np.zeros(chains, np.int32),
             mixed=np.zeros(TILE, np.float32),
-            neighbours=np.zeros((height + 1) * (width + 1) + PADDING, np.uint32),
-            fetched=np.zeros(plane, np.uint32),
-            place=np.zeros(plane, np.uint32),
-            right=np.zeros(plane, np.float32),
-            down=np.zeros(plane, np.float32),
+            neighbours=np.zeros((channels, (height + 1) * (width + 1) + PADDING), np.uint32),
+            fetched=np.zeros(lines, np.uint32),
+            place=np.zeros(lines, np.uint32),
+            right=np.zeros(lines, np.float32),
+            down=np.zeros(lines, np.float32),
             segment=np.zeros(width + PADDING, np.int32),
             shift=np.zeros(width + PADDING, np.int32),
             table=np.zeros(256, np.uint8),

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...jit import inlined, kernel
 from .histogram import INDEX
-from .scratch import BLOCK, Bytes, Floats, Ints, Scratch, Words
+from .scratch import BLOCK, TILE, Bytes, Floats, Ints, Scratch, Words
 from .table import BYTE, FLOAT, INT
 
 WORD = np.uint32
@@ -148,13 +148,15 @@ def pack(source: Bytes, start: int, height: int, width: int, empty: np.uint8, wo
 
 
 @inlined
-def places(height: int, width: int, matrix: tuple[float, ...], place: Words, right: Floats, down: Floats) -> None:
-    """For each output pixel the corner that it is fetched from, and how far right and down of the upper left pixel."""
+def places(
+    top: int, bottom: int, height: int, width: int, matrix: tuple[float, ...], place: Words, right: Floats, down: Floats
+) -> None:
+    """For each pixel of rows `top` to `bottom`: the corner to fetch it from, how far right and down it lies in there."""
     a, b, c, d, e, f = matrix
     stride, outside = INT(width + 1), INT((width + 1) * (height + 1))
-    for y in range(height):
+    for y in range(top, bottom):
         along, across = b * (y + 0.5), e * (y + 0.5)
-        start = INDEX(y * width)
+        start = INDEX((y - top) * width)
         for x in range(width):
             i = start + INDEX(x)
             u, v = a * (x + 0.5) + along + c, d * (x + 0.5) + across + f
@@ -165,9 +167,9 @@ def places(height: int, width: int, matrix: tuple[float, ...], place: Words, rig
 
 
 @inlined
-def unpack(words: Words, right: Floats, down: Floats, target: Bytes, start: int, plane: int) -> None:
+def unpack(words: Words, right: Floats, down: Floats, target: Bytes, start: int, pixels: int) -> None:
     """Blend the four pixels of each word."""
-    for i in range(plane):
+    for i in range(pixels):
         four = words[i]
         nw, ne = FLOAT(INT(four & WORD(255))), FLOAT(INT((four >> WORD(8)) & WORD(255)))
         sw, se = FLOAT(INT((four >> WORD(16)) & WORD(255))), FLOAT(INT(four >> WORD(24)))
@@ -188,13 +190,20 @@ def affine(
     scratch: Scratch,
 ) -> None:
     """out(x, y) = in(a x + b y + c, d x + e y + f) for matrix (a, b, c, d, e, f)."""
-    places(height, width, matrix, scratch.place, scratch.right, scratch.down)
     plane = height * width
     for channel in range(channels):
-        pack(source, channel * plane, height, width, fill[channel], scratch.neighbours)
-        for i in range(plane):
-            scratch.fetched[INDEX(i)] = scratch.neighbours[scratch.place[INDEX(i)]]
-        unpack(scratch.fetched, scratch.right, scratch.down, target, channel * plane, plane)
+        pack(source, channel * plane, height, width, fill[channel], scratch.neighbours[channel])
+    # Some rows at a time, whose places stay in the first cache.
+    lines = max(1, TILE // width)
+    for top in range(0, height, lines):
+        bottom = min(top + lines, height)
+        places(top, bottom, height, width, matrix, scratch.place, scratch.right, scratch.down)
+        pixels = (bottom - top) * width
+        for channel in range(channels):
+            words = scratch.neighbours[channel]
+            for i in range(pixels):
+                scratch.fetched[INDEX(i)] = words[scratch.place[INDEX(i)]]
+            unpack(scratch.fetched, scratch.right, scratch.down, target, channel * plane + top * width, pixels)
 
 
 @kernel
