@@ -151,7 +151,7 @@ def pack(source: Bytes, start: int, height: int, width: int, empty: np.uint8, wo
 def places(
     top: int, bottom: int, height: int, width: int, matrix: tuple[float, ...], place: Words, right: Floats, down: Floats
 ) -> None:
-    """For each pixel of rows `top` to `bottom`: the corner to fetch it from, how far right and down it lies in there."""
+    """For each pixel of rows `top` to `bottom`: the corner to fetch it from, how far right and down it lies there."""
     a, b, c, d, e, f = matrix
     stride, outside = INT(width + 1), INT((width + 1) * (height + 1))
     for y in range(top, bottom):
