@@ -4,8 +4,7 @@ An object whose type is one of several (an augmentation, an objective, a sharing
 `init_args`; a file that somebody else wrote may only name classes of this library, unless it is trusted.
 """
 
-from abc import ABC
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from pathlib import Path
@@ -15,6 +14,7 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from .check import InputError
+from .forms import check_form, is_abstract, path_of
 from .recipe import Recipe
 
 
@@ -24,9 +24,9 @@ def to_config(value: Any) -> Any:
         return value.name
     if is_dataclass(value) and not isinstance(value, type):
         arguments = {field.name: to_config(getattr(value, field.name)) for field in fields(value)}
-        one_of_several = any(ABC in base.__bases__ for base in type(value).__mro__)
-        path = f"{type(value).__module__}.{type(value).__qualname__}"
-        return {"class_path": path, "init_args": arguments} if one_of_several else arguments
+        if any(is_abstract(base) for base in type(value).__mro__):
+            return {"class_path": path_of(type(value)), "init_args": arguments}
+        return arguments
     if isinstance(value, tuple | list):
         return [to_config(item) for item in value]
     if isinstance(value, dict):
@@ -76,25 +76,22 @@ def dump(recipe: Recipe) -> str:
     return yaml.safe_dump(to_config(recipe), sort_keys=False)
 
 
-def foreign(config: Any) -> Iterator[str]:
-    """Every import path in a config that leads outside of this library."""
-    if isinstance(config, dict):
-        for key, value in config.items():
-            if key == "class_path" and not str(value).startswith("elinvar."):
-                yield str(value)
-            elif key == "model" and isinstance(value, dict) and any(mark in str(value.get("name")) for mark in ".:"):
-                yield str(value["name"])
-            yield from foreign(value)
-    elif isinstance(config, list):
-        for item in config:
-            yield from foreign(item)
+def _check_harmless(config: Any, path: Path) -> None:
+    """Raise `InputError` unless reading `config` imports and calls nothing but this library's own settings classes."""
+    try:
+        check_form(config, Recipe, "")
+        name = str(config.get("model", {}).get("name", ""))
+        if any(mark in name for mark in ".:"):
+            raise InputError(f"model.name: {name!r} is code outside of elinvar, which would run")
+    except InputError as error:
+        raise InputError(f"{path}: {error}; if you trust where the file comes from, allow it with --trust") from error
 
 
 def load(path: Path, *, trust: bool = False) -> Recipe:
     """Read a recipe from a YAML file.
 
-    Raises `InputError` if it is unreadable, does not describe a recipe, or names code outside of elinvar and `trust`
-    is False: importing a class or building a model runs it.
+    Raises `InputError` if it is unreadable, does not describe a recipe, or, unless `trust`, is written in any other
+    form than `dump` writes or names code outside of elinvar: importing a class or building a model runs it.
     """
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -102,12 +99,8 @@ def load(path: Path, *, trust: bool = False) -> Recipe:
         raise InputError(f"{path}: not a readable recipe ({' '.join(str(error).split())})") from error
     if not isinstance(config, dict):
         raise InputError(f"{path}: expected a recipe as a YAML mapping, got {type(config).__name__}")
-    strangers = sorted(set(foreign(config)))
-    if strangers and not trust:
-        raise InputError(
-            f"{path}: names code outside of elinvar ({', '.join(strangers)}), which would run; "
-            "if you trust where the file comes from, allow it with --trust"
-        )
+    if not trust:
+        _check_harmless(config, path)
     parser = _parser()
     try:
         return _build(parser, parser.parse_object(config))

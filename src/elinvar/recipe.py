@@ -5,6 +5,7 @@ move. `Infer` is its mirror at test time. Every leaf can be overridden by name: 
 """
 
 import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -83,6 +84,11 @@ class Sgd(Optimizer):
         _positive(lr=self.lr)
         if not 0.0 <= self.momentum < 1.0:
             raise InputError(f"momentum: got {self.momentum}, expected a number in [0, 1)")
+        if self.nesterov and not self.momentum:
+            raise InputError("nesterov needs a momentum above 0; set nesterov to false")
+        for decay in (self.weight_decay, self.norm_decay, self.bias_decay):
+            if decay is not None and not decay >= 0.0:
+                raise InputError(f"weight decay: got {decay}, expected a number of at least 0")
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
         groups = parameter_groups(
@@ -109,6 +115,12 @@ class Cosine(Schedule):
 
     warmup_epochs: float = 0.0
     final: float = 1e-5
+
+    def __post_init__(self) -> None:
+        if not (self.warmup_epochs >= 0 and 0 <= self.final <= 1):
+            raise InputError(
+                f"cosine: got warmup_epochs {self.warmup_epochs}, final {self.final}; expected at least 0, and 0 to 1"
+            )
 
     def factor(self, step: int, steps: int, steps_per_epoch: int) -> float:
         warmup = min(round(self.warmup_epochs * steps_per_epoch), steps)
@@ -186,6 +198,19 @@ class Recipe:
     train: Train
     model: Model = field(default_factory=Model)
     infer: Infer = field(default_factory=Infer)
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"\w[\w.-]*", self.name):
+            raise InputError(
+                f"name: got {self.name!r}, expected letters, digits, '_', '-' and '.': it names directories"
+            )
+        known = self.train.norm.branches
+        for user, branch in [*((view.name, view.branch) for view in self.train.views), ("infer", self.infer.branch)]:
+            if branch not in known:
+                raise InputError(
+                    f"{user} is normalized by the branch {branch!r}, but train.norm has {known}; "
+                    "name one of these, or add it to train.norm.branches"
+                )
 
     def parts(self) -> Iterator[object]:
         """Every settings object in the recipe, itself first: what a citation list is made from."""

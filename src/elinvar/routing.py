@@ -87,8 +87,17 @@ class Routed(nn.Module):
 
 @contextmanager
 def route(model: nn.Module, routing: Routing, trace: Trace) -> Iterator[None]:
-    """Route every forward of `model` inside this context; nested routes restore the outer one."""
+    """Route every forward of `model` inside this context; nested routes restore the outer one.
+
+    Raises `InputError` if a BatchNorm layer of torch would train inside, which follows no routing.
+    """
     layers = [module for module in model.modules() if isinstance(module, Routed)]
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
+            raise InputError(
+                f"{type(module).__name__} in training mode knows no routing and would remember every forward; "
+                "convert the model first: norm.convert(model, norm.batch_norm())"
+            )
     before = [layer.session for layer in layers]
     for layer in layers:
         layer.session = Session(routing, trace)

@@ -123,12 +123,13 @@ class Harm:
 
 def test_a_checkpoint_that_wants_to_run_code(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     harm = tmp_path / "harm"
+    again = ["train", "standard", *TINY, "--out"]
     out = copy_with(trained, tmp_path, "optimizer.pt", lambda path: path.write_bytes(pickle.dumps(Harm(harm))))
-    assert "refusing" in complaint(capsys, "evaluate", str(out))
+    assert "refusing" in complaint(capsys, *again, str(out))
     assert not harm.exists()
     (place,) = (out / "checkpoint").iterdir()
     torch.save({"state": Harm(harm)}, place / "optimizer.pt")
-    assert "refusing" in complaint(capsys, "evaluate", str(out))
+    assert "refusing" in complaint(capsys, *again, str(out))
     assert not harm.exists()
 
 
@@ -139,7 +140,7 @@ def test_a_damaged_checkpoint_is_named(
     out = copy_with(
         trained, tmp_path, name, lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     )
-    assert str(out) in complaint(capsys, "evaluate", str(out))
+    assert str(out) in complaint(capsys, "train", "standard", *TINY, "--out", str(out))
 
 
 def test_a_full_disk_leaves_no_half_written_checkpoint(tmp_path: Path) -> None:
@@ -164,8 +165,44 @@ sys.exit(main(["train", "standard", *{TINY!r}, "--out", {str(tmp_path / "run")!r
     assert not list((tmp_path / "run" / "checkpoint").glob("step-*"))
 
 
-def test_two_processes_do_not_share_a_run(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from elinvar.train import Run
+def test_a_run_that_died_before_its_first_step_begins_again(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text((trained / "manifest.json").read_text())
+    assert main(["train", "standard", *TINY, "--out", str(tmp_path)]) == 0
 
+
+def test_another_way_to_compute_is_refused(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    threads = torch.get_num_threads()
+    try:
+        other = ["--threads", str(threads + 1)]
+        assert "other compute" in complaint(capsys, "train", "standard", *TINY, *other, "--out", str(trained))
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("origin", ['"digits"', "{}", '{"spec": 3}', "null"])
+def test_a_strange_manifest_is_one_clear_line(
+    origin: str, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = copy_with(trained, tmp_path, "progress.json", lambda path: None)
+    (out / "manifest.json").write_text(f'{{"origin": {origin}, "seeds": {{"base": 0}}}}')
+    assert "--data" in complaint(capsys, "evaluate", str(out))
+
+
+def test_results_go_to_the_output_and_progress_to_the_error_stream(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", str(trained), "--suites", "clean"]) == 0
+    printed = capsys.readouterr()
+    assert "clean error" in printed.out
+    assert "report:" in printed.err
+
+
+def test_two_processes_do_not_share_a_run(
+    trained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from elinvar.train import Run
+    from elinvar.train import run as run_module
+
+    monkeypatch.setattr(run_module, "PATIENCE", 0.3)
     with Run(trained).owned():
         assert "another process" in complaint(capsys, "train", "standard", *TINY, "--out", str(trained))

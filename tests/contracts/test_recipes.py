@@ -90,6 +90,11 @@ def test_any_leaf_can_be_overridden_with_its_type() -> None:
         ("train.objective=elinvar.augment.Flip", "objective"),
         ("train.optimizer.momentum=1.5", "momentum"),
         ("train.accumulate=1000", "accumulate"),
+        ("infer.branch=aux", "train.norm"),
+        ("train.views=[{name: clean, branch: aux}]", "train.norm"),
+        ("train.optimizer.momentum=0", "nesterov"),
+        ("train.schedule.warmup_epochs=-1", "cosine"),
+        ("name=../up", "directories"),
     ],
 )
 def test_a_bad_override_is_one_clear_line(assignment: str, text: str) -> None:
@@ -98,23 +103,50 @@ def test_a_bad_override_is_one_clear_line(assignment: str, text: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("just a string", "YAML mapping"),
-        ("{name: x", "not a readable recipe"),
-        ("name: x", "train"),
-        ("name: x\nmodel: {name: os.system}", "names code outside of elinvar"),
-        ("name: x\ntrain: {objective: {class_path: subprocess.Popen}}", "names code outside of elinvar"),
-        ("!!python/object/apply:os.system ['touch harm']", "not a readable recipe"),
-    ],
-)
-def test_a_strangers_recipe_runs_nothing(text: str, message: str, tmp_path: Path) -> None:
+HOSTILE = {
+    "another module as a class": "train: {objective: {class_path: harmful.Objective}}",
+    "a class of ours that is none": "train: {objective: {class_path: elinvar.train.manifest.subprocess.Popen}}",
+    "an import path for a class": "train: {objective: harmful.Objective}",
+    "in a list": "train: {objective: {class_path: elinvar.objectives.CrossEntropy}, shared: [harmful.Flip]}",
+    "text that is YAML": "train: {objective: '{class_path: harmful.Objective}'}",
+    "a dotted key": "train.objective.class_path: harmful.Objective",
+    "a dotted key inside": "train: {norm.sharing: harmful.Sharing}",
+    "a model by path": "model: {name: harmful.net}",
+    "a model by path with a colon": "model: {name: 'harmful:net'}",
+    "a model in text": "model: '{name: harmful.net}'",
+    "a model by a dotted key": "model.name: harmful.net",
+    "a model in a file": "model: inner.yaml",
+    "a model as a class": "model: {class_path: elinvar.recipe.Model, init_args: {name: harmful.net}}",
+    "a class among options": "model: {name: wrn-10-1, options: {dropout: {class_path: harmful.Value}}}",
+    "a class in the text of options": "model: {name: wrn-10-1, options: {dropout: '{class_path: harmful.Value}'}}",
+    "YAML that constructs": "!!python/object/apply:os.system ['touch harm']",
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_a_strangers_recipe_runs_nothing(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`harmful` is there to be imported, and says so if it is."""
+    marker = tmp_path / "ran"
+    (tmp_path / "harmful.py").write_text(f"open({str(marker)!r}, 'w')")
+    (tmp_path / "inner.yaml").write_text("name: harmful.net")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "recipe.yaml"
+    whole = "train: {objective: {class_path: elinvar.objectives.cross_entropy.CrossEntropy}}\n"
+    file.write_text(f"name: x\n{'' if 'train' in text else whole}{text}\n")
+    with pytest.raises(InputError, match=r"--trust|not a readable recipe") as caught:
+        config.load(file)
+    assert "\n" not in str(caught.value)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("text", ["just a string", "{name: x", "name: x", "name: ../up\ntrain: {}", ""])
+def test_what_is_no_recipe_is_one_clear_line(text: str, tmp_path: Path) -> None:
     file = tmp_path / "recipe.yaml"
     file.write_text(text)
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=r"recipe\.yaml") as caught:
         config.load(file)
-    assert [path.name for path in tmp_path.iterdir()] == ["recipe.yaml"]
+    assert "\n" not in str(caught.value)
 
 
 def test_a_trusted_recipe_may_name_other_code(tmp_path: Path) -> None:

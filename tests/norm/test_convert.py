@@ -87,8 +87,10 @@ def test_what_cannot_be_converted_is_refused_by_name() -> None:
     class Activated(nn.BatchNorm2d):
         pass
 
+    mixed = nn.Sequential(nn.BatchNorm2d(3), Activated(3))
     with pytest.raises(InputError, match="Activated"):
-        norm.convert(nn.Sequential(Activated(3)), norm.batch_norm())
+        norm.convert(mixed, norm.batch_norm())
+    assert type(mixed[0]) is nn.BatchNorm2d  # an error changes nothing
     with pytest.raises(InputError, match="no_memory"):
         norm.convert(nn.BatchNorm2d(3, track_running_stats=False), norm.batch_norm())
     with pytest.raises(InputError, match="no branch 'x'"):
@@ -107,3 +109,29 @@ def test_parameter_groups_hold_every_trainable_parameter_once() -> None:
     torch.optim.SGD(groups, lr=0.1)
     with pytest.raises(InputError, match="weight decay of norm"):
         norm.parameter_groups(net, weight_decay=0.0, norm_decay=-1.0)
+
+
+def test_an_optimizer_built_before_goes_on_training_the_same_parameters() -> None:
+    net = model()
+    optimizer = torch.optim.SGD(net.parameters(), lr=1.0)
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    norm.convert(net, norm.batch_norm())
+    assert {id(p) for p in net.parameters()} == held
+    before = layer(net, 1).weight.detach().clone()
+    net(torch.randn(6, 3, 8, 8)).square().sum().backward()
+    optimizer.step()
+    assert not torch.equal(layer(net, 1).weight, before)
+
+
+def test_more_branches_and_old_checkpoints_start_from_the_first() -> None:
+    two = norm.convert(model(), norm.split(("main", "aux")))
+    with torch.no_grad():
+        layer(two, 1).branches["aux"].running_mean.add_(1)
+    old = {key: value for key, value in model().state_dict().items() if "num_batches" not in key}
+    two.load_state_dict(old)
+    layer(two, 1).branches["aux"].weight.requires_grad_(False)
+    three = norm.convert(two, norm.split(("main", "aux", "third")))
+    assert torch.equal(layer(three, 1).branches["third"].running_mean, layer(three, 1).running_mean)
+    assert layer(three, 1).weight.requires_grad
+    assert layer(three, 1).branches["third"].weight.requires_grad
+    assert not layer(three, 1).branches["aux"].weight.requires_grad

@@ -1,6 +1,8 @@
 """Laws of the normalization layer over its policies; the references are torch's own layers on the same rows."""
 
 import copy
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -273,3 +275,62 @@ def test_moments_pool_by_the_law_of_total_variance() -> None:
     torch.testing.assert_close(pooled.biased(), whole.var(0, correction=0))
     with pytest.raises(InputError, match="no moments"):
         norm.pool([])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("policy", [norm.batch_norm(), norm.split()], ids=["plain", "split"])
+def test_layers_that_were_cast_work_inside_a_route_too(policy: norm.NormPolicy, dtype: torch.dtype) -> None:
+    layer = norm.Norm(4, policy).to(dtype)
+    x = batch(12, 4, 3, dtype=dtype).requires_grad_()
+    with route(layer, routed(), Trace.PROPOSE):
+        layer(x).square().sum().backward()
+    before = memory_of(layer)
+    norm.commit(layer)
+    assert not same(before, memory_of(layer))
+    assert memory_of(layer)["running_mean"].dtype == dtype
+
+
+def test_branches_without_gamma_and_beta_have_gradients() -> None:
+    policy = norm.NormPolicy(sharing=norm.PerBranch(), affine=norm.Affine.NONE, branches=("main", "aux"))
+    layer, x = norm.Norm(4, policy), batch(12, 4, 3).requires_grad_()
+    with route(layer, routed(), Trace.NOTHING):
+        (layer(x) * batch(12, 4, 3, seed=1)).sum().backward()
+    assert x.grad is not None
+    assert x.grad.abs().sum() > 0
+
+
+def test_a_forward_that_commits_at_once_leaves_other_proposals_waiting() -> None:
+    layer, x = norm.Norm(3, norm.split()), batch(8, 3, 4)
+    halves = Routing(("main", "aux"), (4, 4))
+    with route(layer, halves, Trace.PROPOSE):
+        layer(x)
+        with route(layer, halves, Trace.COMMIT):
+            layer(x + 1)
+    assert layer.num_batches_tracked == 1
+    norm.commit(layer)
+    assert layer.num_batches_tracked == 2
+
+
+def test_layers_compile_without_a_break() -> None:
+    # In a process of its own: the shape checks of the tests cannot be compiled.
+    code = """
+import torch
+from elinvar import norm
+layer, plain, x = norm.Norm(3), norm.Norm(3), torch.randn(6, 3, 4)
+compiled = torch.compile(layer, fullgraph=True, backend="eager")
+torch.testing.assert_close(compiled(x), plain(x))
+torch.testing.assert_close(layer.state_dict(), plain.state_dict())
+assert int(layer.num_batches_tracked) == 1
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_batchnorm_that_knows_no_routing_is_not_routed_silently() -> None:
+    model = nn.Sequential(nn.BatchNorm1d(3))
+    with pytest.raises(InputError, match=r"norm\.convert"), route(model, Routing(("main",)), Trace.NOTHING):
+        model(batch(4, 3))
+    with route(model.eval(), Routing(("main",)), Trace.NOTHING):
+        model(batch(4, 3))
+    with pytest.raises(InputError, match="no layer has a branch 'weak'"), norm.branch(norm.Norm(3), "weak"):
+        pass

@@ -145,8 +145,6 @@ def test_accumulation_commits_once_by_pooled_moments(checkpointed: bool) -> None
 
 def test_accumulated_gradients_are_those_of_the_batch_where_no_layer_shares_statistics() -> None:
     frozen = [net().eval(), net().eval()]
-    for model in frozen:
-        model.train = lambda mode=True: None  # type: ignore[method-assign, assignment, return-value]
     losses = [
         step(model, replace(PLAIN, accumulate=parts))(batch(10), epoch=0, number=0)
         for model, parts in zip(frozen, (1, 4), strict=True)
@@ -167,6 +165,25 @@ def test_a_loss_that_is_not_finite_writes_nothing() -> None:
     close(
         before | {"head.3.weight": torch.zeros(4, 8)}, dict(model.state_dict()) | {"head.3.weight": torch.zeros(4, 8)}
     )
+
+
+def test_a_gradient_that_is_not_finite_writes_nothing() -> None:
+    class Cliff(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):  # type: ignore[no-untyped-def]
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):  # type: ignore[no-untyped-def]
+            return gradient * float("inf")
+
+    model = net()
+    model.head.append(nn.Identity())
+    model.head[-1].forward = Cliff.apply
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    with pytest.raises(NotFinite, match="gradient"):
+        step(model, PLAIN)(batch(), epoch=0, number=0)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
 def test_draws_follow_the_example_not_the_batch() -> None:

@@ -14,7 +14,7 @@ from ..report import headline, write_report
 from ..rng import Seeds
 from ..train import Run, evaluate, fit
 from .evaluate import SetsBar, result
-from .options import add_device, device, parser, progress_console, write_json
+from .options import add_device, device, output_console, parser, progress_console, say, write_json
 from .pictures import sample_sheet
 from .progress import RunBar, bar
 
@@ -51,20 +51,22 @@ def run(arguments: Sequence[str]) -> int:
                     recipe, data, run, seeds=Seeds(seed), compute=compute, observer=watch, origin={"spec": "digits"}
                 )
                 watch.close()
-                if trained or not run.evaluation_file.exists():
-                    evaluate(run, recipe, data, compute, observer=SetsBar(progress, f"{recipe.name}, seed {seed}"))
-                results.append(result(run, Evaluation.read(run.evaluation_file)))
-                found = results[-1].evaluation
+                found = None if trained or not run.evaluation_file.exists() else Evaluation.read(run.evaluation_file)
+                if found is None or found.shift is None:
+                    bar_of_sets = SetsBar(progress, f"{recipe.name}, seed {seed}")
+                    found = evaluate(run, recipe, data, compute, observer=bar_of_sets)
+                results.append(result(run, found))
                 assert found.shift is not None
-                console.print(
+                say(
+                    console,
                     f"{recipe.name:<9} seed {seed}   clean error {found.clean.error:5.2f} %   "
-                    f"mean corruption error {found.shift.mean['error']:5.2f} %"
+                    f"mean corruption error {found.shift.mean['error']:5.2f} %",
                 )
     report = options.out / "report.html"
     write_report(report, results, samples=sample_sheet(data.test))
     if options.json:
         write_json([asdict(item.evaluation) for item in results])
     else:
-        console.print(headline(results).to_rich())
-        console.print(f"report: {report}")
+        output_console().print(headline(results).to_rich())
+        say(console, f"report: {report}")
     return 0

@@ -16,7 +16,7 @@ from ..precision import Compute
 from ..report import RunResult, headline, write_report
 from ..train import Run
 from ..train import evaluate as judge_run
-from .options import add_device, device, parser, progress_console, write_json
+from .options import add_device, device, output_console, parser, progress_console, say, write_json
 from .pictures import sample_sheet
 from .progress import bar
 
@@ -57,11 +57,13 @@ def _load(spec: str, size: int | None) -> DataSet:
 
 def opened(spec: str | None, run: Run) -> DataSet:
     """The data set `spec`, or that of the run; each is read once."""
-    origin = run.manifest().get("origin") or {}
-    chosen = spec or origin.get("spec")
-    if not isinstance(chosen, str):
-        raise InputError(f"{run.path}: its manifest does not say what it was trained on; name it with --data")
-    return _load(chosen, origin.get("size"))
+    origin = run.manifest().get("origin")
+    if spec is not None:
+        return _load(spec, None)
+    if isinstance(origin, dict) and isinstance(origin.get("spec"), str):
+        size = origin.get("size")
+        return _load(origin["spec"], size if isinstance(size, int) else None)
+    raise InputError(f"{run.path}: its manifest does not say what it was trained on; name it with --data")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -86,8 +88,8 @@ def run(arguments: Sequence[str]) -> int:
     with bar(console) as progress:
         for path in options.runs:
             run = Run(path)
-            recipe = config.load(run.recipe_file, trust=options.trust)
             data = opened(options.data, run)
+            recipe = config.load(run.recipe_file, trust=options.trust)
             compute = Compute.choose(where, recipe.train.precision, recipe.train.channels_last)
             watch = SetsBar(progress, path.name)
             found = judge_run(run, recipe, data, compute, suites=suites, observer=watch)
@@ -98,6 +100,6 @@ def run(arguments: Sequence[str]) -> int:
     if options.json:
         write_json([asdict(item.evaluation) for item in results])
     else:
-        console.print(headline(results).to_rich())
-        console.print(f"report: {options.report or Run(options.runs[-1]).report_file}")
+        output_console().print(headline(results).to_rich())
+        say(console, f"report: {options.report or Run(options.runs[-1]).report_file}")
     return 0

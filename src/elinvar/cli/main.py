@@ -1,9 +1,12 @@
 """The command line: one verb, one file. A verb is imported only when it is called."""
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
+
+import torch
 
 from .. import __version__
 from ..check import InputError, unknown
@@ -58,13 +61,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if name not in VERBS:
             raise unknown("verb", name, VERBS)
         module = import_module(f".{VERBS[name].module}", __package__)
-        return int(module.run(given[1:]))
+        code = int(module.run(given[1:]))
+        sys.stdout.flush()  # so that a reader who went away is noticed here
+        return code
     except InputError as error:
-        sys.stderr.write(f"elinvar: {error}\n")
-        return 2
+        return _complain(str(error), 2)
     except KeyboardInterrupt:
-        sys.stderr.write("elinvar: interrupted; the same command continues where this one stopped\n")
-        return 130
+        return _complain("interrupted; the same command continues where this one stopped", 130)
     except BrokenPipeError:  # the reader of our output went away, as `head` does
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except (OSError, MemoryError, torch.OutOfMemoryError) as error:
+        return _complain(f"{type(error).__name__}: {' '.join(str(error).split())}", 2)
+
+
+def _complain(text: str, code: int) -> int:
+    sys.stderr.write(f"elinvar: {text}\n")
+    return code

@@ -39,7 +39,7 @@ def device(name: str | None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         chosen = torch.device(name)
-        torch.empty(1, device=chosen)
+        torch.zeros(1, device=chosen).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise InputError(f"--device {name}: {str(error).splitlines()[0]}; use cpu, or a GPU that is there") from error
     return chosen
@@ -61,6 +61,16 @@ def seeds(base: int, others: list[str]) -> Seeds:
 def progress_console() -> Console:
     """Where progress goes: the error stream, so that results can be piped."""
     return Console(stderr=True, highlight=False)
+
+
+def output_console() -> Console:
+    """Where results go."""
+    return Console(highlight=False)
+
+
+def say(console: Console, text: str) -> None:
+    """A line as it is: paths may hold what rich takes for markup, and are not broken."""
+    console.print(text, markup=False, soft_wrap=True)
 
 
 def write_json(value: Any) -> None:

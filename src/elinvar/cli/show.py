@@ -15,7 +15,7 @@ from ..report import Strip, gallery
 from ..rng import streams
 from ..shift import CORRUPTIONS
 from ..views import Batch
-from .options import parser, progress_console, write_json
+from .options import parser, progress_console, say, write_json
 from .pictures import examples
 
 LEVELS = (2, 4, 6, 8, 10)
@@ -94,5 +94,5 @@ def run(arguments: Sequence[str]) -> int:
     if options.json:
         write_json({"picture": str(out), "size": list(picture.size)})
     else:
-        progress_console().print(f"wrote {out}")
+        say(progress_console(), f"wrote {out}")
     return 0

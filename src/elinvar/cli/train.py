@@ -12,7 +12,7 @@ from ..precision import Compute
 from ..recipe import Recipe
 from ..recipes import recipe as named_recipe
 from ..train import Run, fit
-from .options import add_device, device, parser, progress_console, seeds, write_json
+from .options import add_device, device, parser, progress_console, say, seeds, write_json
 from .progress import RunBar, bar
 
 
@@ -67,11 +67,14 @@ def run(arguments: Sequence[str]) -> int:
             checkpoint_seconds=options.checkpoint_seconds,
             origin={"spec": options.data, "size": options.size},
         )
-    last = Run(out).metrics()[-1]
+    rows = Run(out).metrics()
+    if not rows:
+        raise InputError(f"{out}: the log of this finished run is gone; its checkpoint is there")
+    last = rows[-1]
     if options.json:
         write_json({"run": str(out), "trained": trained, **last})
     else:
         state = "trained" if trained else "already finished"
-        console.print(f"{out}: {state}, {last['epoch']} epochs, clean test error {last['test_error']:.2f} %")
-        console.print(f"next: elinvar evaluate {out}")
+        say(console, f"{out}: {state}, {last['epoch']} epochs, clean test error {last['test_error']:.2f} %")
+        say(console, f"next: elinvar evaluate {out}")
     return 0

@@ -1,7 +1,7 @@
 """Normalize consecutive blocks of rows by their own batch statistics, with torch's fused kernel.
 
-Each block is one call of the kernel, forward and backward, that writes straight into its slice of one output (or one
-gradient): no block is copied, so splitting a batch costs little more than normalizing it whole.
+Each block is one call of the kernel, which in the forward writes straight into its slice of one output, so splitting a
+batch costs little more than normalizing it whole.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from .moments import Moments
 
 _forward = torch.ops.aten.native_batch_norm.out
-_backward = torch.ops.aten.native_batch_norm_backward.out
+_backward = torch.ops.aten.native_batch_norm_backward
 
 
 class Block(NamedTuple):
@@ -60,13 +60,16 @@ class _Blocks(torch.autograd.Function):
             saved[2::3],
             strict=True,
         ):
-            of_weight, of_bias = torch.empty_like(mean), torch.empty_like(mean)
-            _backward(
-                grad, part, weight, None, None, mean, invstd, True, eps, [True, weight is not None, weight is not None],
-                out0=to, out1=of_weight, out2=of_bias,
-            )  # fmt: skip
-            of_affine += [None, None] if weight is None else [of_weight, of_bias]
+            wanted = [True, weight is not None, weight is not None]
+            of_part, of_weight, of_bias = _backward(grad, part, weight, None, None, mean, invstd, True, eps, wanted)
+            to.copy_(of_part)
+            of_affine += [of_weight, of_bias]
         return of_x, None, None, None, None, *of_affine
+
+
+def statistics_dtype(x: Tensor, weight: Tensor | None) -> torch.dtype:
+    """What the kernel computes statistics in: gamma's own type, else float32 or better."""
+    return torch.promote_types(x.dtype, torch.float32) if weight is None else weight.dtype
 
 
 def normalize_blocks(
@@ -78,7 +81,7 @@ def normalize_blocks(
 
     Returns the result and the moments of each block (unbiased variances, float32 or better).
     """
-    wide = torch.promote_types(x.dtype, torch.float32)
+    wide = statistics_dtype(x, blocks[0].weight)
     means = [x.new_zeros(x.shape[1], dtype=wide) for _ in blocks]
     variances = [x.new_ones(x.shape[1], dtype=wide) for _ in blocks]
     sizes = [block.rows for block in blocks]

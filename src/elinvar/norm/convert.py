@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar, cast
 
-import torch
 from torch import nn
 
 from ..check import InputError
@@ -22,8 +21,10 @@ def convert(model: M, policy: NormPolicy) -> M:
     """Replace every `nn.BatchNorm1d`, `2d` and `3d` of `model`, in place, by a `Norm` with `policy`; returns the model.
 
     Parameters, statistics, device, dtype, training mode and `requires_grad` are kept, a layer that is used in several
-    places stays one layer, and each new branch starts from the layer's own statistics. Layers that are already `Norm`
-    get the new policy. Forward hooks of replaced layers are not copied. Converting twice changes nothing more.
+    places stays one layer, and each new branch starts from the layer's own statistics. Gamma and beta of the first
+    branch stay the same objects; those of new branches are new, so build the optimizer afterwards. Layers that are
+    already `Norm` get the new policy. Forward hooks of replaced layers are not copied. Converting twice changes nothing
+    more. torch's `swa_utils.update_bn` does not know the new layers.
 
     Raises `InputError` for any other subclass of torch's BatchNorm (converting it could drop what the subclass adds).
     """
@@ -37,7 +38,14 @@ def restore(model: M, *, branch: str | None = None) -> M:
 
 @contextmanager
 def branch(model: nn.Module, name: str) -> Iterator[None]:
-    """Every forward inside uses branch `name`; in training it is remembered at once, as outside."""
+    """Every forward inside uses branch `name`; in training it is remembered at once, as outside.
+
+    Raises `InputError` if no layer of the model has that branch.
+    """
+    layers = [module for module in model.modules() if isinstance(module, Norm)]
+    if not any(name in layer.policy.branches for layer in layers):
+        known = sorted({branch for layer in layers for branch in layer.policy.branches})
+        raise InputError(f"no layer has a branch {name!r} (known: {known}); convert with norm.split(branches=...)")
     with route(model, Routing((name,)), Trace.COMMIT):
         yield
 
@@ -46,15 +54,16 @@ def _replace(model: nn.Module, change) -> nn.Module:  # type: ignore[no-untyped-
     norms = (nn.modules.batchnorm._BatchNorm, Norm)
     if isinstance(model, norms):
         return cast(nn.Module, change(model))
-    changed: dict[int, nn.Module] = {}
-    for parent in list(model.modules()):
-        if isinstance(parent, norms):
-            continue
-        for name, child in list(parent._modules.items()):
-            if isinstance(child, norms):
-                if id(child) not in changed:
-                    changed[id(child)] = change(child)
-                setattr(parent, name, changed[id(child)])
+    places = [
+        (parent, name, child)
+        for parent in model.modules()
+        if not isinstance(parent, norms)
+        for name, child in parent._modules.items()
+        if isinstance(child, norms)
+    ]
+    changed = {id(child): change(child) for _, _, child in places}  # all, or an error before the model is touched
+    for parent, name, child in places:
+        setattr(parent, name, changed[id(child)])
     return model
 
 
@@ -102,17 +111,20 @@ def _plain(layer: Norm, branch: str | None) -> nn.Module:
 def _copy(source: nn.Module, new: Norm) -> None:
     _adopt(source, new)
     wanted = new.state_dict()
-    state = {key: value for key, value in source.state_dict().items() if key in wanted}
-    new.load_state_dict(state, strict=True)
+    new.load_state_dict({key: value for key, value in source.state_dict().items() if key in wanted}, strict=True)
+    # The very parameters, where both have them: an optimizer that was built before goes on training them.
+    for name, parameter in source.named_parameters():
+        if name in wanted:
+            home, _, last = name.rpartition(".")
+            setattr(new.get_submodule(home), last, parameter)
 
 
 def _adopt(source: nn.Module, new: nn.Module) -> None:
-    """Device, dtype, mode and `requires_grad` of `source`."""
+    """Device, dtype, mode and `requires_grad` of `source`; a new branch takes those of the first."""
     floats = [tensor for tensor in (*source.parameters(), *source.buffers()) if tensor.is_floating_point()]
     if floats:
         new.to(device=floats[0].device, dtype=floats[0].dtype)
     new.train(source.training)
-    frozen = {name.split(".")[-1] for name, parameter in source.named_parameters() if not parameter.requires_grad}
-    with torch.no_grad():
-        for name, parameter in new.named_parameters():
-            parameter.requires_grad_(name.split(".")[-1] not in frozen)
+    trains = {name: parameter.requires_grad for name, parameter in source.named_parameters()}
+    for name, parameter in new.named_parameters():
+        parameter.requires_grad_(trains.get(name, trains.get(name.rpartition(".")[2], True)))

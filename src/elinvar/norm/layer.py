@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..check import InputError
 from ..routing import Routed, Routing, Trace
 from .affine import Affine
-from .blocks import Block, normalize_blocks
+from .blocks import Block, normalize_blocks, statistics_dtype
 from .memory import Average, Bank, Ema
 from .moments import Moments, pool
 from .policy import NormPolicy, batch_norm
@@ -26,14 +26,15 @@ class Norm(Routed, Bank):
 
     In training, mean and (biased) variance are those of the rows that `policy.sharing` groups together. At test they
     are what `policy.inference` says. By default it equals `nn.BatchNorm1d`, `2d` and `3d`, bit for bit: outputs,
-    gradients, memory and checkpoint keys. Statistics are computed and kept in float32 or better.
+    gradients, memory and checkpoint keys. Statistics are computed in float32 or better, and kept so unless the layer
+    itself was cast lower.
 
     A training forward outside of `route` is remembered at once. Inside, it proposes its moments, and `commit` moves
     the memory once, by the pooled moments of all proposals. A forward that runs inside backward (activation
     checkpointing) repeats one that was already seen, and is never remembered again.
 
-    Raises `InputError` for a routing whose sizes do not add up to the batch, or that names a branch unknown to a
-    policy with branches; `ValueError`, as torch, for a training group with one value per channel.
+    Raises `InputError` (a `ValueError`) for a routing whose sizes do not add up to the batch, or that names a branch
+    unknown to a policy with branches, and, as torch does, for a training group with one value per channel.
     """
 
     def __init__(self, channels: int, policy: NormPolicy | None = None, *, eps: float = 1e-5) -> None:
@@ -102,6 +103,8 @@ class Norm(Routed, Bank):
         bank, (weight, bias) = self.bank(branch), self.affine_of(branch)
         if not own:
             return F.batch_norm(x, bank.running_mean, bank.running_var, weight, bias, False, 0.0, self.eps)
+        if x.numel() == self.num_features:
+            raise _one_value(f"an input of shape {tuple(x.shape)}")
         if bank.num_batches_tracked is None:
             return F.batch_norm(x, None, None, weight, bias, True, 0.0, self.eps)
         remembers = self._remembers()
@@ -111,7 +114,7 @@ class Norm(Routed, Bank):
             return F.batch_norm(x, bank.running_mean, bank.running_var, weight, bias, True, momentum, self.eps)
         # Momentum 1 replaces both by what this batch shows. A read-only forward gets them too: activation
         # checkpointing counts the tensors that a forward saves, and wants as many the second time.
-        mean = x.new_zeros(self.num_features, dtype=torch.promote_types(x.dtype, torch.float32))
+        mean = x.new_zeros(self.num_features, dtype=statistics_dtype(x, weight))
         variance = torch.ones_like(mean)
         out = F.batch_norm(x, mean, variance, weight, bias, True, 1.0, self.eps)
         if remembers:
@@ -126,47 +129,58 @@ class Norm(Routed, Bank):
             return torch.cat([self._fused(part, group.branch, own=False) for part, group in parts])
         blocks = [Block(size, *self.affine_of(group.branch)) for size, group in zip(sizes, groups, strict=True)]
         if min(sizes) * x[0, 0].numel() < 2:
-            raise ValueError(f"Expected more than 1 value per channel when training, got groups of {sizes} rows")
+            raise _one_value(f"groups of {sizes} rows")
         out, moments = normalize_blocks(x, blocks, eps=self.eps)
         if self._remembers():
-            self._proposals += [(group.branch, seen) for group, seen in zip(groups, moments, strict=True)]
+            seen = [(group.branch, part) for group, part in zip(groups, moments, strict=True)]
             if self.session is None or self.session.trace is Trace.COMMIT:
-                self.commit()
+                self._remember(seen)
+            else:
+                self._proposals += seen
         return out
 
     def _remembers(self) -> bool:
         if not self.training or not self.policy.memory.remembers:
             return False
-        if torch._C._current_graph_task_id() != -1:  # inside backward: activation checkpointing's second forward
-            return False
+        if not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1:
+            return False  # inside backward: activation checkpointing's second forward
         return self.session is None or self.session.trace is not Trace.NOTHING
 
     def commit(self) -> None:
         """Move each branch's memory by the pooled moments of its proposals, once."""
+        self._remember(self._proposals)
+        self._proposals.clear()
+
+    def _remember(self, proposals: list[tuple[str, Moments]]) -> None:
         for branch in self.policy.branches:
-            seen = [moments for name, moments in self._proposals if name == branch]
+            seen = [moments for name, moments in proposals if name == branch]
             if seen:
                 self.policy.memory.commit(self.bank(branch), pool(seen))
-        self._proposals.clear()
 
     def discard(self) -> None:
         """Forget the proposals."""
         self._proposals.clear()
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        # A plain BatchNorm checkpoint starts every branch from its one set of statistics.
-        plain = not any(key.startswith(f"{prefix}branches.") for key in state_dict)
-        if plain and f"{prefix}running_mean" in state_dict:
-            for name, branch in self.branches.items():
-                for key in branch.state_dict():
-                    state_dict[f"{prefix}branches.{name}.{key}"] = state_dict[prefix + key]
         if self.num_batches_tracked is not None:  # files older than torch 0.4.1 do not hold it
             state_dict.setdefault(f"{prefix}num_batches_tracked", torch.zeros_like(self.num_batches_tracked))
+        # A branch that the checkpoint does not know, as in a plain BatchNorm's, starts from the first one.
+        for name, branch in self.branches.items():
+            for key in branch.state_dict():
+                if prefix + key in state_dict:
+                    state_dict.setdefault(f"{prefix}branches.{name}.{key}", state_dict[prefix + key])
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def extra_repr(self) -> str:
         p = self.policy
         return f"{self.num_features}, {p.sharing}, {p.memory}, {p.inference}, affine={p.affine}, branches={p.branches}"
+
+
+def _one_value(what: str) -> InputError:
+    return InputError(
+        f"Expected more than 1 value per channel when training, got {what}; "
+        "choose a batch size, and parts to accumulate, that leave no batch of one example"
+    )
 
 
 def commit(model: nn.Module) -> None:

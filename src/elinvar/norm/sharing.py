@@ -35,7 +35,10 @@ class WholeBatch(Sharing):
 
 @dataclass(frozen=True)
 class PerView(Sharing):
-    """Each view by itself, one memory for all: as if the views were forwarded one after the other."""
+    """Each view by itself, one memory for all: outputs are as if the views were forwarded one after the other.
+
+    The memory moves once, by the moments of all views together, which hold the differences between the views as well.
+    """
 
     def groups(self, spans: tuple[Span, ...], main: str) -> tuple[Group, ...]:
         return tuple(Group(main, (Span(start, stop, main),)) for start, stop, _ in spans)

@@ -9,6 +9,7 @@ The newest folder counts; older ones are removed after it stands. A killed write
 which the next one sweeps away.
 """
 
+import copy
 import json
 import shutil
 import warnings
@@ -57,11 +58,6 @@ class Checkpoint:
     ema: Mapping[str, Tensor] | None = None
 
 
-def _tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    # safetensors wants each tensor plain and by itself; layouts come back when they are copied into the model.
-    return {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
-
-
 def save(folder: Path, checkpoint: Checkpoint) -> Path:
     """Write `checkpoint` as the newest one below `folder`; raises `InputError` if the disk refuses."""
     target = folder / f"step-{checkpoint.progress.step:08d}"
@@ -70,17 +66,27 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
     for leftover in folder.glob(".step-*.tmp"):
         shutil.rmtree(leftover, ignore_errors=True)
     with new_directory(target) as place:
+        save_tensors(place / "weights.safetensors", checkpoint.weights)
+        if checkpoint.ema is not None:
+            save_tensors(place / "ema.safetensors", checkpoint.ema)
         try:
-            save_file(_tensors(checkpoint.weights), place / "weights.safetensors")
-            if checkpoint.ema is not None:
-                save_file(_tensors(checkpoint.ema), place / "ema.safetensors")
             torch.save(checkpoint.optimizer, place / "optimizer.pt")
-        except (SafetensorError, RuntimeError) as error:  # how these two report a disk that is full
+        except RuntimeError as error:  # how torch reports a disk that is full
             raise OSError(str(error)) from error
         (place / "progress.json").write_text(json.dumps(asdict(checkpoint.progress)), encoding="utf-8")
     for old in complete(folder)[:-1]:
         shutil.rmtree(old, ignore_errors=True)
     return target
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a safetensors file; raises `OSError` if the disk refuses."""
+    # safetensors wants each tensor plain and by itself; layouts come back when they are copied into the model.
+    plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
+    try:
+        save_file(plain, path)
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
 
 
 def complete(folder: Path) -> list[Path]:
@@ -104,6 +110,15 @@ def read(folder: Path) -> Checkpoint | None:
     return Checkpoint(read_weights(place / "weights.safetensors"), optimizer, progress, ema)
 
 
+def read_judged(folder: Path) -> dict[str, Tensor] | None:
+    """The newest weights below `folder` that a run is judged by: the averaged ones if it has any; None without any."""
+    found = complete(folder)
+    if not found:
+        return None
+    averaged = found[-1] / "ema.safetensors"
+    return read_weights(averaged if averaged.exists() else found[-1] / "weights.safetensors")
+
+
 def _read_torch(path: Path) -> Any:
     """What a torch file holds, if that is only tensors and numbers; raises `InputError` and runs nothing otherwise."""
     try:
@@ -115,7 +130,7 @@ def _read_torch(path: Path) -> Any:
             f"{path}: holds more than tensors and numbers, and refusing to run what it holds; "
             "ask for a safetensors file, or save it again with torch.save(model.state_dict())"
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
+    except Exception as error:  # damaged pickles fail in every way there is
         raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
 
 
@@ -139,16 +154,17 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def load_into(model: nn.Module, state: Mapping[str, Tensor], *, source: Path | str) -> None:
-    """Copy `state` into `model`; raises `InputError` that names the first differences of another architecture."""
-    own = model.state_dict()
-    missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    shapes = [
-        f"{key} is {tuple(state[key].shape)}, the model wants {tuple(own[key].shape)}"
-        for key in own
-        if key in state and state[key].shape != own[key].shape
-    ]
-    faults = [f"lacks {missing[0]} and {len(missing) - 1} more"] if missing else []
-    faults += [f"has {extra[0]} and {len(extra) - 1} more that the model does not know"] if extra else []
-    if faults or shapes:
-        raise InputError(f"{source}: weights of another architecture ({'; '.join(faults + shapes[:1])})")
-    model.load_state_dict(dict(state))
+    """Copy `state` into `model`, all of it or nothing; plain BatchNorm states also fit models with several branches.
+
+    Raises `InputError` that names the first differences of another architecture.
+    """
+    trial = copy.deepcopy(model)
+    try:
+        missing, extra = trial.load_state_dict(dict(state), strict=False)
+        faults = [f"it lacks {missing[0]} and {len(missing) - 1} more"] if missing else []
+        faults += [f"the model does not know its {extra[0]} and {len(extra) - 1} more"] if extra else []
+    except RuntimeError as error:  # shapes
+        faults = [" ".join(str(error).split())[:300]]
+    if faults:
+        raise InputError(f"{source}: weights of another architecture ({'; '.join(faults)})")
+    model.load_state_dict(trial.state_dict())

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 
-from safetensors.torch import save_file
-
 from ..data import DataSet
 from ..files import replacing
 from ..infer import SUITES, Evaluation, Predictor, judge
 from ..infer.judge import Observer
 from ..precision import Compute
 from ..recipe import Recipe
+from .checkpoint import save_tensors
 from .loop import trained_model
 from .run import Run
 
@@ -41,6 +40,6 @@ def evaluate(
         about=about,
     )
     with replacing(run.path / "predictions.safetensors") as temporary:
-        save_file({"clean.logits": verdict.logits, "clean.targets": verdict.targets}, temporary)
+        save_tensors(temporary, {"clean.logits": verdict.logits, "clean.targets": verdict.targets})
     found.save(run.evaluation_file)
     return found

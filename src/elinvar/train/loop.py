@@ -62,7 +62,7 @@ class Training:
         self, recipe: Recipe, data: DataSet, run: Run, seeds: Seeds, compute: Compute, checkpoint_seconds: float
     ) -> None:
         self.recipe, self.data, self.run, self.seeds, self.compute = recipe, data, run, seeds, compute
-        self.model = compute.place(build_model(recipe, data, seeds))
+        self.model = compute.place(build_model(recipe, data, seeds)).train()
         self.optimizer = recipe.train.optimizer.build(self.model)
         self.peaks = [float(group["lr"]) for group in self.optimizer.param_groups]
         self.step = Step(self.model, recipe.train, self.optimizer, seeds, compute)
@@ -76,7 +76,10 @@ class Training:
         found = checkpoint.read(self.run.checkpoints)
         if found is not None:
             checkpoint.load_into(self.model, found.weights, source=self.run.checkpoints)
-            self.optimizer.load_state_dict(found.optimizer)
+            try:
+                self.optimizer.load_state_dict(found.optimizer)
+            except (KeyError, ValueError, TypeError, AttributeError) as error:
+                raise InputError(f"{self.run.checkpoints}: the optimizer's state does not fit ({error})") from error
             if self.ema is not None and found.ema is not None:
                 self.ema.restore(found.ema, found.progress.ema_steps)
             self.progress = found.progress
@@ -213,9 +216,9 @@ def trained_model(recipe: Recipe, data: DataSet, run: Run, compute: Compute) -> 
 
     Raises `InputError` if the run has no checkpoint, or one of another architecture.
     """
-    found = checkpoint.read(run.checkpoints)
-    if found is None:
+    weights = checkpoint.read_judged(run.checkpoints)
+    if weights is None:
         raise InputError(f"{run.path}: nothing was trained here yet; run 'elinvar train' with --out {run.path}")
     model = compute.place(build_model(recipe, data, Seeds()))
-    checkpoint.load_into(model, found.ema or found.weights, source=run.checkpoints)
+    checkpoint.load_into(model, weights, source=run.checkpoints)
     return model

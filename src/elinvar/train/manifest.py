@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -27,20 +28,19 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def _git(*arguments: str) -> str:
+    here = str(Path(__file__).parent)
+    done = subprocess.run(["git", "-C", here, *arguments], capture_output=True, text=True, check=True, timeout=10)
+    return done.stdout.strip()
+
+
 def commit() -> str | None:
     """The commit of the source tree that elinvar runs from, with a + if it was changed; None for an installed one."""
-    here = Path(__file__).parent
     try:
-        head = subprocess.run(
-            ["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10
-        ).stdout.strip()
-        changed = subprocess.run(
-            ["git", "-C", str(here), "status", "--porcelain", "--", str(here)],
-            capture_output=True, text=True, check=True, timeout=10,
-        ).stdout.strip()  # fmt: skip
+        _git("ls-files", "--error-unmatch", Path(__file__).name)  # an installed copy may lie inside another project
+        return _git("rev-parse", "HEAD") + ("+" if _git("status", "--porcelain", "--", "..") else "")
     except (OSError, subprocess.SubprocessError):
         return None
-    return head + ("+" if changed else "")
 
 
 def _version(package: str) -> str | None:
@@ -51,15 +51,15 @@ def _version(package: str) -> str | None:
 
 
 def hardware() -> dict[str, Any]:
-    """Processor, threads and accelerator."""
+    """Processor and accelerator."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {"processor": processor(), "cores": os.cpu_count(), "threads": torch.get_num_threads(), "gpu": gpu}
+    return {"processor": processor(), "cores": os.cpu_count(), "gpu": gpu}
 
 
 def manifest(seeds: Seeds, compute: Compute, data: dict[str, Any], model: dict[str, Any]) -> dict[str, Any]:
     """Everything about a run that its recipe does not say."""
     return {
-        "command": " ".join(["elinvar", *sys.argv[1:]]),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "seeds": {"base": seeds.base, **seeds.overrides},
         "data": data,
         "model": model,
@@ -67,6 +67,7 @@ def manifest(seeds: Seeds, compute: Compute, data: dict[str, Any], model: dict[s
             "device": str(compute.device),
             "dtype": str(compute.dtype).removeprefix("torch."),
             "memory_format": str(compute.memory_format).removeprefix("torch."),
+            "threads": torch.get_num_threads() if compute.device.type == "cpu" else None,
         },
         "hardware": hardware(),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},

@@ -7,12 +7,14 @@
     evaluation.json, predictions.safetensors, report.html      what 'elinvar evaluate' found
 
 One process at a time owns it. The same command again continues an interrupted run and leaves a finished one alone; a
-different recipe, seed or data set for the same directory is refused.
+different recipe, seed, data set or way to compute (device, precision, threads) for the same directory is refused: the
+second half of a run would not be what it was without the interruption.
 """
 
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +25,8 @@ from ..check import InputError
 from ..files import make_directory, replacing, write_text
 from ..recipe import Recipe
 
-IDENTITY = ("seeds", "data")  # what of the manifest must not change between two halves of a run
+PATIENCE = 8.0  # seconds
+IDENTITY = ("seeds", "data", "compute")  # what of the manifest must not change between two halves of a run
 
 
 class Run:
@@ -47,12 +50,25 @@ class Run:
         except OSError as error:
             raise InputError(f"cannot write {self.path}: {error.strerror}; choose another --out") from error
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock(handle)
             yield
-        except BlockingIOError as error:
-            raise InputError(f"{self.path}: another process is working on this run; wait for it, or stop it") from error
         finally:
             os.close(handle)
+
+    def _lock(self, handle: int) -> None:
+        # Loader processes of a run that was killed hold its lock until they notice, which takes them some seconds.
+        patience = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                if time.monotonic() > patience:
+                    raise InputError(
+                        f"{self.path}: another process is working on this run; wait for it, or stop it"
+                    ) from error
+                time.sleep(0.2)
+            except OSError as error:
+                raise InputError(f"{self.path}: cannot be locked ({error.strerror}); choose another --out") from error
 
     def adopt(self, recipe: Recipe, manifest: Mapping[str, Any]) -> None:
         """Make this directory the home of a run, or check that it already is.
@@ -61,7 +77,7 @@ class Run:
         """
         text = config.dump(recipe)
         if not self.recipe_file.exists():
-            if any(self.path.glob("[!.]*")):
+            if any(path != self.manifest_file for path in self.path.glob("[!.]*")):
                 raise InputError(f"{self.path}: not empty and not a run; choose another --out")
             write_text(self.manifest_file, json.dumps(dict(manifest), indent=2) + "\n")
             write_text(self.recipe_file, text)  # last: it is what makes the directory a run
@@ -92,7 +108,10 @@ class Run:
         """The lines of the log, one for each finished epoch."""
         if not self.metrics_file.exists():
             return []
-        return [json.loads(line) for line in self.metrics_file.read_text(encoding="utf-8").splitlines()]
+        try:
+            return [json.loads(line) for line in self.metrics_file.read_text(encoding="utf-8").splitlines()]
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self.metrics_file}: damaged ({error}); continue the run to mend it") from error
 
     def log(self, row: Mapping[str, Any]) -> int:
         """Append a line to the log; returns the file's new length."""

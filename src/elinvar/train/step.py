@@ -25,20 +25,21 @@ from ..views import Batch
 
 
 class NotFinite(InputError):
-    """The loss of a step is NaN or infinite. Nothing of that step was written to the weights."""
+    """The loss of a step, or its gradient, is NaN or infinite. Nothing of that step was written to the weights."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a step did: the loss, its named parts, and how many examples they are means over."""
+    """What a step did: the loss, its named parts, the l2 norm of its gradient, and how many examples it saw."""
 
     loss: float
     parts: dict[str, float]
+    gradient_norm: float
     examples: int
 
 
 class Step:
-    """Trains `model` in place, one batch at a call."""
+    """Trains `model` in place, one batch at a call, in the mode that its modules are in."""
 
     def __init__(
         self, model: nn.Module, train: Train, optimizer: torch.optim.Optimizer, seeds: Seeds, compute: Compute
@@ -50,9 +51,8 @@ class Step:
     def __call__(self, batch: Batch, *, epoch: int, number: int) -> Report:
         """One step on `batch`; `number` counts the steps of the run and keys the draws of dropout.
 
-        Raises `NotFinite` before weights or memory change if the loss is not finite.
+        Raises `NotFinite` before weights or memory change if the loss or its gradient is not finite.
         """
-        self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
         context = Context(self.seeds, epoch, self.model, self.forward)
         devices = [self.device] if self.device.type == "cuda" else []
@@ -60,10 +60,11 @@ class Step:
             with torch.random.fork_rng(devices):
                 torch.manual_seed(self.seeds.key(Source.DROPOUT, number) >> 1)
                 report = self._record(batch, context)
-            if not math.isfinite(report.loss):
+            if not (math.isfinite(report.loss) and math.isfinite(report.gradient_norm)):
                 parts = ", ".join(f"{name} {value:.4g}" for name, value in report.parts.items())
                 raise NotFinite(
-                    f"the loss is {report.loss} in epoch {epoch + 1}, step {number + 1} ({parts}); "
+                    f"the loss is {report.loss:.4g} and its gradient's norm {report.gradient_norm:.4g} "
+                    f"in epoch {epoch + 1}, step {number + 1} ({parts}); "
                     "lower train.optimizer.lr, add warm-up, or try train.precision=FLOAT32"
                 )
             self.optimizer.step()
@@ -87,5 +88,7 @@ class Step:
             names = list(loss.parts)
             numbers = [loss.total.detach(), *(part.value for part in loss.parts.values())]
             sums.append(torch.stack(numbers).double() * share)
-        total, *parts = torch.stack(sums).sum(0).tolist()  # the one moment that waits for the device
-        return Report(total, dict(zip(names, parts, strict=True)), len(batch))
+        slope = torch.nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
+        # The one moment that waits for the device.
+        gradient_norm, total, *parts = torch.cat([slope.double().reshape(1), torch.stack(sums).sum(0)]).tolist()
+        return Report(total, dict(zip(names, parts, strict=True)), gradient_norm, len(batch))
