@@ -85,4 +85,4 @@ def timm_augmix() -> tuple[str, Peer] | None:
     except ImportError:
         return None
     transform = augment_and_mix_transform("augmix-m3-w3-b1", {})
-    return f"timm {version('timm')} AugMixAugment, blended", lambda image: np.asarray(transform(Image.fromarray(image)))
+    return f"timm {version('timm')} AugMixAugment, blended", lambda image: np.array(transform(Image.fromarray(image)))
