@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test lint setup clean
+.PHONY: demo test lint setup clean clean-kernels
 
 setup: $(READY)
 
@@ -25,6 +25,9 @@ lint: $(READY)
 
 test: lint
 	$(BIN)/python -m pytest
+
+clean-kernels:
+	find src -name '*.nb[ic]' -delete
 
 clean:
 	rm -rf .venv runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -24,68 +24,54 @@ def test_summary_of_a_diverged_run_is_not_an_error() -> None:
     assert Summary.of([math.nan, 1.0]).text(2) == "nan ± nan"
 
 
-@pytest.mark.parametrize("n", [2, 3, 10])
-def test_paired_interval_is_that_of_scipy(n: int) -> None:
-    rng = np.random.default_rng(n)
-    a, b = rng.normal(20, 2, n), rng.normal(15, 1, n)
-    shuffled = rng.permutation(n)
-    found = difference(list(enumerate(a)), [(int(seed), b[seed]) for seed in shuffled])
-    expected = stats.ttest_rel(a, b).confidence_interval(0.95)
-    assert found is not None
-    assert found.paired
-    assert found.mean == pytest.approx((a - b).mean())
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
-
-
-@pytest.mark.parametrize("seeds", [(0, 1, 2, 3), (0, 1, 5, 7), (None, None, None, None)])
-def test_other_seeds_give_the_interval_of_welch(seeds: tuple[int | None, ...]) -> None:
+@pytest.mark.parametrize(("m", "n"), [(2, 2), (3, 3), (3, 4), (10, 2)])
+def test_the_interval_is_that_of_welch(m: int, n: int) -> None:
     rng = np.random.default_rng(5)
-    a, b = rng.normal(20, 3, 3), rng.normal(15, 1, 4)
-    found = difference(list(enumerate(a)), list(zip(seeds, b, strict=True)))
+    a, b = rng.normal(20, 3, m), rng.normal(15, 1, n)
+    found = difference(list(a), list(b))
     expected = stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
     assert found is not None
-    assert not found.paired
-    assert found.n == (3, 4)
+    assert found.n == (m, n)
+    assert found.mean == pytest.approx(a.mean() - b.mean())
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
-
-
-def test_unknown_seeds_are_never_pairs() -> None:
-    found = difference([(None, 3.0), (None, 5.0)], [(None, 1.0), (None, 2.0)])
-    assert found is not None
-    assert not found.paired
 
 
 def test_no_difference_without_two_finite_runs_each() -> None:
-    two = [(0, 1.0), (1, 2.0)]
-    assert difference(two, [(0, 3.0)]) is None
-    assert difference(two, [(0, 3.0), (1, math.nan)]) is None
+    assert difference([1.0, 2.0], [3.0]) is None
+    assert difference([1.0, 2.0], [3.0, math.nan]) is None
 
 
 def test_coverage_of_the_interval() -> None:
-    """Of 4,000 intervals 95% must hold the truth: within 4 standard errors (0.0138) for fixed keys."""
+    """Of 4,000 intervals at least 95% must hold the truth, to 4 standard errors (0.0138) for fixed keys.
+
+    With three runs each and equal spreads Welch's interval is somewhat wide: it holds the truth in 96 to 97%.
+    """
     rng = np.random.default_rng(0)
     inside = 0
     for _ in range(4000):
         a, b = rng.normal(7, 1, 3), rng.normal(5, 1, 3)
-        found = difference(list(enumerate(a)), list(enumerate(b)))
+        found = difference(list(a), list(b))
         assert found is not None
         assert found.low is not None
         assert found.high is not None
         inside += found.low <= 2.0 <= found.high
-    assert inside / 4000 == pytest.approx(0.95, abs=4 * math.sqrt(0.95 * 0.05 / 4000))
+    assert 0.95 - 4 * math.sqrt(0.95 * 0.05 / 4000) <= inside / 4000 <= 0.98
 
 
-def words(low: float | None, high: float | None, *, n: tuple[int, int] = (3, 3), paired: bool = True) -> str:
+def words(low: float | None, high: float | None, *, n: tuple[int, int] = (3, 3)) -> str:
     mean = 1.0 if low is None or high is None else (low + high) / 2
-    return Difference(mean=mean, low=low, high=high, n=n, paired=paired).words("a", "b")
+    return Difference(mean=mean, low=low, high=high, n=n).words("a", "b")
 
 
 def test_words_are_plain_and_honest() -> None:
-    assert words(5.2, 11.0) == "a minus b: 8.1 points, 95% interval 5.2 to 11.0, n=3 pairs"
-    assert words(-1.25, 3.0) == "a minus b: 0.9 points, 95% interval −1.2 to 3.0, n=3 pairs: cannot tell apart with n=3"
-    assert words(0.1, 0.3) == "a minus b: 0.20 points, 95% interval 0.10 to 0.30, n=3 pairs"
-    assert words(1.0, 5.0, n=(3, 4), paired=False).endswith("n=3 and n=4 runs")
-    assert words(-1.0, 5.0, n=(3, 4), paired=False).endswith("cannot tell apart with n=3 and n=4")
+    assert words(5.2, 11.0) == "a minus b: 8.1 points, 95% interval 5.2 to 11.0, n=3 runs each"
+    assert (
+        words(-1.25, 3.0)
+        == "a minus b: 0.9 points, 95% interval −1.2 to 3.0, n=3 runs each: cannot tell apart with n=3"
+    )
+    assert words(0.1, 0.3) == "a minus b: 0.20 points, 95% interval 0.10 to 0.30, n=3 runs each"
+    assert words(1.0, 5.0, n=(3, 4)).endswith("n=3 and n=4 runs")
+    assert words(-1.0, 5.0, n=(3, 4)).endswith("cannot tell apart with n=3 and n=4")
     assert words(None, None).endswith("no spread between runs, so no interval")
 
 
@@ -94,7 +80,7 @@ def test_an_end_that_is_not_zero_is_not_written_as_zero() -> None:
 
 
 def test_runs_without_spread_claim_nothing() -> None:
-    found = difference([(0, 3.0), (1, 4.0)], [(0, 2.0), (1, 3.0)])
+    found = difference([3.0, 3.0], [2.0, 2.0])
     assert found is not None
     assert found.low is None
     assert not found.real

@@ -45,24 +45,24 @@ class Summary:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """Mean of `first` minus mean of `second`, with a 95% t confidence interval.
+    """Mean of `first` minus mean of `second`, with the 95% confidence interval of Welch.
 
-        paired   d +- t(n - 1) sd(d) / sqrt(n),   d the differences of runs with equal seeds
-        Welch    m1 - m2 +- t(v) sqrt(s1^2 / n1 + s2^2 / n2),   v after Welch and Satterthwaite
+        m1 - m2 +- t(v) sqrt(s1^2 / n1 + s2^2 / n2),   v after Welch and Satterthwaite
+
+    Runs are never paired by seed. Training is unstable enough that equal seeds do not make two recipes move together,
+    and a paired interval would then only spend degrees of freedom.
 
     The interval speaks about more runs of the same two recipes on the same test images, not about other test images.
-    Equal seeds need not make two recipes move together; where they do not, pairing is still valid and only wider.
     `low` and `high` are None if the runs show no spread at all, from which nothing can be estimated.
 
     Source   Welch, "The generalization of Student's problem when several different population variances are involved",
-             Biometrika 1947.
+             Biometrika 1947; on seeds, Summers, thesis, chapter 5.
     """
 
     mean: float
     low: float | None
     high: float | None
     n: tuple[int, int]
-    paired: bool
 
     @property
     def real(self) -> bool:
@@ -72,8 +72,8 @@ class Difference:
     @property
     def count(self) -> str:
         """How many runs it rests on."""
-        if self.paired:
-            return f"n={self.n[0]} pairs"
+        if self.n[0] == self.n[1]:
+            return f"n={self.n[0]} runs each"
         return f"n={self.n[0]} and n={self.n[1]} runs"
 
     def interval(self, first: str, second: str) -> str:
@@ -88,8 +88,8 @@ class Difference:
     def words(self, first: str, second: str) -> str:
         """As `interval`, and what follows from it where it holds zero.
 
-        >>> Difference(mean=8.11, low=5.18, high=11.04, n=(3, 3), paired=True).words("standard", "augmix")
-        'standard minus augmix: 8.1 points, 95% interval 5.2 to 11.0, n=3 pairs'
+        >>> Difference(mean=8.11, low=5.18, high=11.04, n=(3, 3)).words("standard", "augmix")
+        'standard minus augmix: 8.1 points, 95% interval 5.2 to 11.0, n=3 runs each'
         """
         if self.real or self.low is None:
             return self.interval(first, second)
@@ -97,41 +97,23 @@ class Difference:
         return f"{self.interval(first, second)}: cannot tell apart with n={n}"
 
 
-Seeded = Sequence[tuple[int | None, float]]
+def difference(first: Sequence[float], second: Sequence[float]) -> Difference | None:
+    """First minus second, from the values of their runs; None for fewer than two on a side, or any not finite.
 
-
-def difference(first: Seeded, second: Seeded) -> Difference | None:
-    """First minus second, from (seed, value) of each run: paired where the seeds agree, Welch where not.
-
-    None if either side has fewer than two values or any is not finite.
-
-    >>> difference([(0, 3.0), (1, 5.0)], [(1, 2.0), (0, 1.0)]).mean
+    >>> difference([3.0, 5.0], [2.0, 1.0]).mean
     2.5
     """
-    a, b = (np.array([value for _, value in runs]) for runs in (first, second))
+    a, b = np.array(first), np.array(second)
     if min(len(a), len(b)) < 2 or not (np.isfinite(a).all() and np.isfinite(b).all()):
         return None
-    seeds = [seed for seed, _ in first]
-    paired = len(a) == len(b) and None not in seeds and set(seeds) == {seed for seed, _ in second}
-    if paired:
-        partner = dict(second)
-        between = a - np.array([partner[seed] for seed in seeds])
-        error = float(between.std(ddof=1)) / math.sqrt(len(a))
-        freedom = len(a) - 1.0
-    else:
-        parts = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
-        error = math.sqrt(sum(parts))
-        spread = parts[0] ** 2 / (len(a) - 1) + parts[1] ** 2 / (len(b) - 1)
-        freedom = sum(parts) ** 2 / spread if error > 0 else math.inf
+    parts = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
+    error = math.sqrt(sum(parts))
     mean = float(a.mean() - b.mean())
-    half = _t(freedom) * error if error > 1e-12 else None
-    return Difference(
-        mean=mean,
-        low=None if half is None else mean - half,
-        high=None if half is None else mean + half,
-        n=(len(a), len(b)),
-        paired=paired,
-    )
+    if error <= 1e-12:
+        return Difference(mean=mean, low=None, high=None, n=(len(a), len(b)))
+    freedom = sum(parts) ** 2 / (parts[0] ** 2 / (len(a) - 1) + parts[1] ** 2 / (len(b) - 1))
+    half = _t(freedom) * error
+    return Difference(mean=mean, low=mean - half, high=mean + half, n=(len(a), len(b)))
 
 
 def _t(freedom: float) -> float:

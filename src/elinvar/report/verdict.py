@@ -33,12 +33,8 @@ def contrast(groups: Groups) -> Contrast | None:
     if len(groups) != 2:
         return None
     measure = main_measure(groups)
-    seeded = [
-        [(run.seed, value) for run in runs if (value := measure.of(run.evaluation)) is not None]
-        for runs in groups.values()
-    ]
-    found = difference(*seeded)
     first, second = groups
+    found = difference(measure.values(groups[first]), measure.values(groups[second]))
     return None if found is None else Contrast(first, second, found)
 
 
