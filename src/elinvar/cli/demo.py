@@ -35,7 +35,7 @@ def run(arguments: Sequence[str]) -> int:
     )
     made.add_argument("--seeds", type=int, default=3, help="runs of each recipe")
     made.add_argument("--epochs", type=int, default=12, help="epochs of each run")
-    made.add_argument("--out", type=Path, default=Path("runs/demo"), help="where runs and the report go")
+    made.add_argument("--out", type=str, default="runs/demo", help="where runs and the report go")
     add_device(made)
     options = made.parse_args(list(arguments))
 
@@ -45,7 +45,7 @@ def run(arguments: Sequence[str]) -> int:
         for recipe in (small(standard(), options.epochs), small(augmix(), options.epochs)):
             compute = Compute.choose(where, recipe.train.precision, recipe.train.channels_last)
             for seed in range(options.seeds):
-                run = Run(options.out / f"{recipe.name}-{seed}")
+                run = Run(Path(options.out) / f"{recipe.name}-{seed}")
                 watch = RunBar(progress, f"{recipe.name}, seed {seed}")
                 trained = fit(
                     recipe, data, run, seeds=Seeds(seed), compute=compute, observer=watch, origin={"spec": "digits"}
@@ -62,7 +62,7 @@ def run(arguments: Sequence[str]) -> int:
                     f"{recipe.name:<9} seed {seed}   clean error {found.clean.error:5.2f} %   "
                     f"mean corruption error {found.shift.mean['error']:5.2f} %",
                 )
-    report = options.out / "report.html"
+    report = Path(options.out) / "report.html"
     write_report(report, results, samples=sample_sheet(data.test))
     if options.json:
         write_json([asdict(item.evaluation) for item in results])

@@ -74,10 +74,10 @@ def run(arguments: Sequence[str]) -> int:
         "predictions.safetensors and report.html into each run; several runs get one report that compares them.",
         "elinvar evaluate runs/standard-* runs/augmix-* --report compare.html",
     )
-    made.add_argument("runs", type=Path, nargs="+", help="directories that 'elinvar train' wrote")
+    made.add_argument("runs", type=str, nargs="+", help="directories that 'elinvar train' wrote")
     made.add_argument("--suites", type=str, default=",".join(SUITES), help=f"any of {', '.join(SUITES)}")
     made.add_argument("--data", type=str, default=None, help="judge on another data set; default: that of the run")
-    made.add_argument("--report", type=Path, default=None, help="where the report goes; default: RUN/report.html")
+    made.add_argument("--report", type=str, default=None, help="where the report goes; default: RUN/report.html")
     made.add_argument("--trust", action="store_true", help="let a run's recipe.yaml run code from outside of elinvar")
     add_device(made)
     options = made.parse_args(list(arguments))
@@ -86,7 +86,7 @@ def run(arguments: Sequence[str]) -> int:
     suites = [suite.strip() for suite in options.suites.split(",") if suite.strip()]
     results = []
     with bar(console) as progress:
-        for path in options.runs:
+        for path in map(Path, options.runs):
             run = Run(path)
             data = opened(options.data, run)
             recipe = config.load(run.recipe_file, trust=options.trust)
@@ -96,10 +96,10 @@ def run(arguments: Sequence[str]) -> int:
             results.append(result(run, found))
             write_report(run.report_file, results[-1:], samples=sample_sheet(data.test) if found.shift else None)
     if options.report is not None:
-        write_report(options.report, results, samples=sample_sheet(data.test) if found.shift else None)
+        write_report(Path(options.report), results, samples=sample_sheet(data.test) if found.shift else None)
     if options.json:
         write_json([asdict(item.evaluation) for item in results])
     else:
         output_console().print(headline(results).to_rich())
-        say(console, f"report: {options.report or Run(options.runs[-1]).report_file}")
+        say(console, f"report: {options.report or Run(path).report_file}")
     return 0

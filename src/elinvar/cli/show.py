@@ -85,10 +85,10 @@ def run(arguments: Sequence[str]) -> int:
     )
     made.add_argument("--data", type=str, default="digits", help="where the images come from")
     made.add_argument("--images", type=int, default=4, help="how many")
-    made.add_argument("--out", type=Path, default=None, help="the PNG to write; default: NAME.png")
+    made.add_argument("--out", type=str, default=None, help="the PNG to write; default: NAME.png")
     options = made.parse_args(list(arguments))
     picture = gallery(options.name, strips(options.name, examples(load(options.data).test, options.images)))
-    out = options.out or Path(options.name.replace(":", "-") + ".png")
+    out = Path(options.out or options.name.replace(":", "-") + ".png")
     with replacing(out) as temporary:
         picture.save(temporary, format="PNG")
     if options.json:

@@ -40,7 +40,7 @@ def run(arguments: Sequence[str]) -> int:
     made.add_argument(
         "--seed-of", action="append", type=str, default=[], metavar="SOURCE=NUMBER", help="another seed for one source"
     )
-    made.add_argument("--out", type=Path, default=None, help="the run's directory; default: runs/RECIPE-DATA-SEED")
+    made.add_argument("--out", type=str, default=None, help="the run's directory; default: runs/RECIPE-DATA-SEED")
     made.add_argument("--checkpoint-seconds", type=float, default=30.0, help="time between two checkpoints")
     made.add_argument("--trust", action="store_true", help="let a recipe.yaml run code from outside of elinvar")
     made.add_argument("--threads", type=int, default=None, help="processor threads; default: all cores")
@@ -53,7 +53,7 @@ def run(arguments: Sequence[str]) -> int:
         torch.set_num_threads(options.threads)
     recipe = chosen(options.recipe, options.set, trust=options.trust)
     data = load(options.data, size=options.size, download=options.download)
-    out = options.out or Path("runs") / f"{recipe.name}-{data.name}-{options.seed}"
+    out = Path(options.out or f"runs/{recipe.name}-{data.name}-{options.seed}")
     compute = Compute.choose(device(options.device), recipe.train.precision, recipe.train.channels_last)
     console = progress_console()
     with bar(console) as progress:

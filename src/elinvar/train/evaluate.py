@@ -28,12 +28,12 @@ def evaluate(
     """
     predictor = Predictor(trained_model(recipe, data, run, compute), recipe.infer, compute)
     verdict = judge(predictor, data.test, suites=suites, observer=observer)
-    manifest = run.manifest()
+    seeds = run.manifest().get("seeds")
     about = {"epochs": recipe.train.epochs, "model": recipe.model.name, "fingerprint": data.fingerprint()}
     found = Evaluation(
         recipe=recipe.name,
         data=data.name,
-        seed=manifest["seeds"]["base"],
+        seed=seeds.get("base") if isinstance(seeds, dict) else None,
         suites=list(suites),
         clean=verdict.clean,
         shift=verdict.shift,
