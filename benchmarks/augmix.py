@@ -29,8 +29,10 @@ from sklearn.datasets import load_sample_images
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from elinvar import data
 from elinvar.augment import AugMix
 from elinvar.rng import streams
+from elinvar.train.manifest import processor
 
 BATCH = {32: 512, 224: 64}
 FIRST_CALL = """
@@ -55,9 +57,10 @@ def photos(count: int, size: int) -> Tensor:
 
 
 def cifar10(folder: Path, count: int, size: int) -> Tensor:
-    """Images of the first batch of CIFAR-10's binary version, enlarged for sizes above 32."""
-    records = np.fromfile(next(folder.rglob("data_batch_1.bin")), np.uint8).reshape(-1, 3073)
-    images = torch.from_numpy(records[:count, 1:].reshape(-1, 3, 32, 32).copy())
+    """Images of CIFAR-10, enlarged for sizes above 32."""
+    train = data.load(f"cifar10:{folder}").train
+    assert isinstance(train, data.ArraySplit)
+    images = train.images[:count]
     if size == 32:
         return images
     larger = torch.nn.functional.interpolate(images.float(), size=(size, size), mode="bicubic")
@@ -146,12 +149,6 @@ def contenders(images: Tensor, batch: int) -> list[Contender]:
         *(alone(name, peer, arrays) for name, peer in found),
         *(loaded(name, peer, arrays, batch // 4) for name, peer in found),
     ]
-
-
-def processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
 
 
 def first_call() -> float:

@@ -1,7 +1,7 @@
 """How long the 15 corruptions take: elinvar and a per-image peer (`_corruption_reference.py`) in the same run.
 
-    python benchmarks/corruptions.py --cifar10 DIR        # DIR holds test_batch.bin of the binary version
-    python benchmarks/corruptions.py                      # digits, upscaled to 32x32 and coloured
+    python benchmarks/corruptions.py --cifar10 DIR        # DIR holds CIFAR-10, as for elinvar train
+    python benchmarks/corruptions.py                      # digits, repeated
 
 The peer works on one core and sees fewer images. ms/image is the mean over severities, each the best of the repeats
 (of both alike), so that other work on the machine disturbs least; the last line adds up the same times.
@@ -19,28 +19,11 @@ import numpy as np
 import PIL
 import scipy
 import torch
-from torch import Tensor
 
-from elinvar import __version__
+from elinvar import __version__, data
 from elinvar.rng import streams
 from elinvar.shift import CORRUPTIONS, LEVELS, corrupt
-
-
-def cifar10(directory: Path) -> Tensor:
-    """The 10,000 test images: records of one label byte and 3,072 pixels, channel after channel."""
-    records = np.fromfile(directory / "test_batch.bin", np.uint8).reshape(-1, 3073)
-    return torch.from_numpy(records[:, 1:].reshape(-1, 3, 32, 32).copy())
-
-
-def digits(count: int) -> Tensor:
-    """Scikit-learn's digits at 32x32 in faded colours, repeated up to `count`."""
-    from sklearn.datasets import load_digits
-
-    small = torch.from_numpy(load_digits().images[:, None] / 16).float()
-    large = torch.nn.functional.interpolate(small, 32, mode="bilinear")
-    colours = torch.linspace(0.3, 1, 3 * len(large)).view(-1, 3)[torch.randperm(len(large))]
-    images = (0.1 + 0.85 * large * colours[..., None, None]).mul(255).round().to(torch.uint8)
-    return images.repeat(-(-count // len(images)), 1, 1, 1)[:count]
+from elinvar.train.manifest import processor
 
 
 def seconds(work: Callable[[int], object], repeats: int) -> list[float]:
@@ -55,23 +38,18 @@ def seconds(work: Callable[[int], object], repeats: int) -> list[float]:
     return best
 
 
-def processor() -> str:
-    """The processor's name, where the system tells it."""
-    information = Path("/proc/cpuinfo")
-    lines = information.read_text().splitlines() if information.exists() else []
-    return next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.processor())
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cifar10", type=Path, help="folder with test_batch.bin")
+    parser.add_argument("--cifar10", type=Path, help="CIFAR-10; else: digits, repeated")
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--peer-images", type=int, default=100)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--only", nargs="*", default=list(CORRUPTIONS), help="names of corruptions")
     settings = parser.parse_args()
 
-    images = cifar10(settings.cifar10)[: settings.images] if settings.cifar10 else digits(settings.images)
+    test = data.load(f"cifar10:{settings.cifar10}" if settings.cifar10 else "digits").test
+    assert isinstance(test, data.ArraySplit)
+    images = test.images[torch.arange(settings.images) % len(test)]
     keys = streams(0, torch.arange(len(images)))
     few = images[: settings.peer_images].permute(0, 2, 3, 1).contiguous().numpy()
     threads = torch.get_num_threads()
