@@ -13,7 +13,7 @@ from ..data import DataSet, load
 from ..infer import SUITES, Evaluation
 from ..infer.judge import Observer
 from ..precision import Compute
-from ..report import RunResult, headline, write_report
+from ..report import RunResult, SampleSheet, headline, write_report
 from ..train import Run
 from ..train import evaluate as judge_run
 from .options import add_device, device, output_console, parser, progress_console, say, write_json
@@ -27,14 +27,17 @@ class SetsBar(Observer):
     def __init__(self, progress: Progress, title: str) -> None:
         self.progress, self.title = progress, title
         self.task: TaskID | None = None
+        self.left = 0
 
     def begin(self, sets: int) -> None:
+        self.left = sets
         self.task = self.progress.add_task(self.title, total=sets, note="")
 
     def done(self, name: str) -> None:
         assert self.task is not None
         self.progress.update(self.task, advance=1, note=name)
-        if self.progress.tasks[self.progress.task_ids.index(self.task)].finished:
+        self.left -= 1
+        if not self.left:
             self.progress.remove_task(self.task)
 
 
@@ -53,6 +56,11 @@ def result(run: Run, evaluation: Evaluation) -> RunResult:
 @cache
 def _load(spec: str, size: int | None) -> DataSet:
     return load(spec, size=size)
+
+
+@cache
+def _samples(data: DataSet) -> SampleSheet:
+    return sample_sheet(data.test)
 
 
 def opened(spec: str | None, run: Run) -> DataSet:
@@ -94,9 +102,9 @@ def run(arguments: Sequence[str]) -> int:
             watch = SetsBar(progress, path.name)
             found = judge_run(run, recipe, data, compute, suites=suites, observer=watch)
             results.append(result(run, found))
-            write_report(run.report_file, results[-1:], samples=sample_sheet(data.test) if found.shift else None)
+            write_report(run.report_file, results[-1:], samples=_samples(data) if found.shift else None)
     if options.report is not None:
-        write_report(Path(options.report), results, samples=sample_sheet(data.test) if found.shift else None)
+        write_report(Path(options.report), results, samples=_samples(data) if found.shift else None)
     if options.json:
         write_json([asdict(item.evaluation) for item in results])
     else:

@@ -78,7 +78,7 @@ def _shift(predictor: Predictor, split: Split, batch_size: int, observer: Observ
     for name in shift.CORRUPTIONS:
         found = []
         for severity in SEVERITIES:
-            batches = split.batches(torch.arange(len(split)), batch_size, device=predictor.compute.device)
+            batches = predictor.everything(split, batch_size=batch_size)
             found.append(predictor.batches(corrupt(batch, name, severity) for batch in batches))
             observer.done(f"{name} {severity}")
         errors[name] = [100.0 * metrics.error_rate(logits, targets) for logits, targets in found]
@@ -126,8 +126,7 @@ def judge(
         except InputError as error:
             raise InputError(f"these images cannot be corrupted ({error}); judge them with --suites clean") from error
     watch.begin(1 + (len(shift.CORRUPTIONS) * len(SEVERITIES) if under_shift else 0))
-    batches = split.batches(torch.arange(len(split)), batch_size, device=predictor.compute.device)
-    logits, targets = predictor.batches(batches)
+    logits, targets = predictor.batches(predictor.everything(split, batch_size=batch_size))
     watch.done("clean")
     found = _shift(predictor, split, batch_size, watch) if under_shift else None
     return Verdict(scores(logits, targets), found, logits, targets)

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int64, Shaped
 from torch import Tensor, nn
 
+from ..data import Split
 from ..precision import Compute
 from ..recipe import Infer
 from ..routing import Routing, Trace, route
@@ -45,6 +46,10 @@ class Predictor:
                 logits.append(self._forward(batch.images).cpu())
                 targets.append(batch.targets.cpu())
         return torch.cat(logits), torch.cat(targets)
+
+    def everything(self, split: Split, *, batch_size: int = 500) -> Iterator[Batch]:
+        """All examples of `split` in its own order, where the model is: what `batches` wants to judge it whole."""
+        return split.batches(torch.arange(len(split)), batch_size, device=self.compute.device)
 
     @contextmanager
     def _session(self) -> Iterator[None]:

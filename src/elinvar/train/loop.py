@@ -5,12 +5,11 @@ and the position in the run are all there is.
 """
 
 import time
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
-import torch
 from torch import nn
 
 from .. import metrics, models, norm
@@ -98,6 +97,10 @@ class Training:
         )
         self.saved_at = time.monotonic()
 
+    def due(self) -> bool:
+        """Whether the last checkpoint is old enough for another."""
+        return time.monotonic() - self.saved_at >= self.checkpoint_seconds
+
     def run_epoch(self, observer: Observer) -> None:
         """The steps of the epoch under way that are still to do, and its line in the log."""
         train, start, began = self.recipe.train, self.progress, time.perf_counter()
@@ -130,7 +133,7 @@ class Training:
             )
             observer.step(report)
             last = self.progress.in_epoch == self.steps_per_epoch
-            if not last and time.monotonic() - self.saved_at >= self.checkpoint_seconds:
+            if not last and self.due():
                 self.save()
         row = self._row(epoch, sums, time.perf_counter() - began)
         self.progress = Progress(
@@ -150,28 +153,22 @@ class Training:
     def test_error(self) -> float:
         """Error on the clean test set, in per cent, of the weights that the run will be judged by."""
         with self.judged():
-            everything = torch.arange(len(self.data.test))
-            batches = self.data.test.batches(everything, 500, device=self.compute.device)
-            logits, targets = Predictor(self.model, self.recipe.infer, self.compute).batches(batches)
+            predictor = Predictor(self.model, self.recipe.infer, self.compute)
+            logits, targets = predictor.batches(predictor.everything(self.data.test))
         return 100.0 * metrics.error_rate(logits, targets)
 
-    def judged(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def judged(self) -> Iterator[None]:
         """Inside, the model holds the averaged weights if the recipe keeps an average."""
-        return nullcontext() if self.ema is None else _Swapped(self.model, self.ema)
-
-
-class _Swapped(AbstractContextManager[None]):
-    """The averaged weights in place of the trained ones."""
-
-    def __init__(self, model: nn.Module, ema: WeightEma) -> None:
-        self.model, self.ema = model, ema
-
-    def __enter__(self) -> None:
-        self.trained = {key: value.clone() for key, value in self.model.state_dict().items()}
+        if self.ema is None:
+            yield
+            return
+        trained = {key: value.clone() for key, value in self.model.state_dict().items()}
         self.model.load_state_dict(self.ema.state)
-
-    def __exit__(self, *error: object) -> None:
-        self.model.load_state_dict(self.trained)
+        try:
+            yield
+        finally:
+            self.model.load_state_dict(trained)
 
 
 def fit(
@@ -206,7 +203,7 @@ def fit(
         while training.progress.epoch < recipe.train.epochs:
             training.run_epoch(watch)
             finished = training.progress.epoch == recipe.train.epochs
-            if finished or time.monotonic() - training.saved_at >= checkpoint_seconds:
+            if finished or training.due():
                 training.save()
         return True
 
