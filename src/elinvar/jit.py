@@ -22,3 +22,13 @@ def kernel(function: F) -> F:
 def inlined(function: F) -> F:
     """As `kernel`, and inlined by LLVM where it is called: for small functions inside loops over pixels."""
     return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True)(function))
+
+
+def summing(function: F) -> F:
+    """As `kernel`, but sums may run in the order that fills vector registers.
+
+    The order is fixed when the kernel is compiled, so a row's sum is the same whatever its batch. What is not finite
+    shows as ever.
+    """
+    order = {"reassoc", "contract", "nsz"}
+    return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=order)(function))

@@ -42,10 +42,14 @@ class Routing:
     """Consecutive rows of a batch: `sizes[i]` rows that belong to `branches[i]`.
 
     sizes=None means all rows, however many; then there is one branch.
+
+    reference  number of rows at the end that count in the statistics of the last span, and through which no gradient
+               flows (`norm.VirtualBatch`)
     """
 
     branches: tuple[str, ...]
     sizes: tuple[int, ...] | None = None
+    reference: int = 0
 
     def __post_init__(self) -> None:
         expected = 1 if self.sizes is None else len(self.sizes)

@@ -287,7 +287,8 @@ def test_layers_that_were_cast_work_inside_a_route_too(policy: norm.NormPolicy, 
     before = memory_of(layer)
     norm.commit(layer)
     assert not same(before, memory_of(layer))
-    assert memory_of(layer)["running_mean"].dtype == dtype
+    # Half precision would swallow small updates, so the memory stays float32.
+    assert memory_of(layer)["running_mean"].dtype == torch.promote_types(dtype, torch.float32)
 
 
 def test_branches_without_gamma_and_beta_have_gradients() -> None:

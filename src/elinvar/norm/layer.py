@@ -1,8 +1,4 @@
-"""The normalization layer: normalizes by policy and routing, and proposes what it saw."""
-
-from dataclasses import replace
-from itertools import chain, pairwise
-from typing import Any
+"""The normalization layer: chooses statistics by policy and routing, and normalizes by them."""
 
 import torch
 import torch.nn.functional as F
@@ -10,177 +6,143 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..check import InputError
-from ..routing import Routed, Routing, Trace
-from .affine import Affine
-from .blocks import Block, normalize_blocks, statistics_dtype
-from .memory import Average, Bank, Ema
-from .moments import Moments, pool
-from .policy import NormPolicy, batch_norm
-from .sharing import Group
+from ..routing import Routing, Span
+from .inference import ExampleWeighted, OwnBatch
+from .memory import Renorm
+from .moments import Moments, mixed
+from .partition import Partition, each_row
+from .rows import Rows, by_kernel, table_dtype
+from .state import Remembering, Tables
+from .workers import across
+
+Spans = tuple[Span, ...]
 
 
-class Norm(Routed, Bank):
+class Norm(Remembering):
     """Batch normalization of (N, C, ...) inputs by a policy.
 
         y = (x - mean) / sqrt(var + eps) * gamma + beta
 
-    In training, mean and (biased) variance are those of the rows that `policy.sharing` groups together. At test they
+    In training, mean and (biased) variance are those of the values that `policy.sharing` groups together. At test they
     are what `policy.inference` says. By default it equals `nn.BatchNorm1d`, `2d` and `3d`, bit for bit: outputs,
-    gradients, memory and checkpoint keys. Statistics are computed in float32 or better, and kept so unless the layer
-    itself was cast lower.
-
-    A training forward outside of `route` is remembered at once. Inside, it proposes its moments, and `commit` moves
-    the memory once, by the pooled moments of all proposals. A forward that runs inside backward (activation
-    checkpointing) repeats one that was already seen, and is never remembered again.
+    gradients, memory and checkpoint keys. Statistics are computed in float32 or better, and kept so when the layer is
+    cast lower. An empty batch gives an empty result and is not remembered.
 
     Raises `InputError` (a `ValueError`) for a routing whose sizes do not add up to the batch, or that names a branch
-    unknown to a policy with branches, and, as torch does, for a training group with one value per channel.
+    unknown to a policy with branches, and, as torch does, for a training group with one value per statistic.
     """
-
-    def __init__(self, channels: int, policy: NormPolicy | None = None, *, eps: float = 1e-5) -> None:
-        super().__init__()
-        if channels < 1:
-            raise InputError(f"channels: got {channels}, expected at least 1")
-        policy = policy or batch_norm()
-        self.policy = replace(policy, memory=policy.memory.for_layer(0.1))
-        self.num_features = channels
-        self.eps = eps
-        self.kind: type[nn.Module] = nn.BatchNorm2d  # what `restore` makes of it
-        separate, remembers = self.policy.affine is Affine.SEPARATE, self.policy.memory.remembers
-        self.hold(channels, affine=self.policy.affine is not Affine.NONE, remembers=remembers)
-        self.branches = nn.ModuleDict()
-        for name in self.policy.branches[1:]:
-            branch = Bank()
-            branch.hold(channels, affine=separate, remembers=remembers)
-            self.branches[name] = branch
-        self._proposals: list[tuple[str, Moments]] = []
-
-    @property
-    def momentum(self) -> float | None:
-        """What torch calls `momentum`: the weight of a new batch, None for an average over all."""
-        memory = self.policy.memory
-        return memory.momentum if isinstance(memory, Ema) else None if isinstance(memory, Average) else 0.1
-
-    def bank(self, branch: str) -> Bank:
-        """What holds the memory of `branch`: the layer itself for the first one."""
-        return self if branch == self.policy.branches[0] else self.branches[branch]  # type: ignore[return-value]
-
-    def affine_of(self, branch: str) -> tuple[Tensor | None, Tensor | None]:
-        """Gamma and beta of `branch`."""
-        owner: Any = self.bank(branch) if self.policy.affine is Affine.SEPARATE else self
-        return owner.weight, owner.bias
-
-    def _groups(self, rows: int) -> tuple[Group, ...]:
-        main = self.policy.branches[0]
-        routing = self.session.routing if self.session else Routing((main,))
-        groups = self.policy.sharing.groups(routing.spans(rows), main)
-        for group in groups:
-            if group.branch not in self.policy.branches:
-                raise InputError(
-                    f"the routing names the branch {group.branch!r}, this layer has {self.policy.branches}; "
-                    "convert the model with norm.split(branches=...) that lists it"
-                )
-        return groups
 
     def forward(self, x: Float[Tensor, "n c *spatial"]) -> Float[Tensor, "n c *spatial"]:
         if x.ndim < 2 or x.shape[1] != self.num_features:
             raise InputError(
                 f"got an input of shape {tuple(x.shape)}, this layer expects (N, {self.num_features}, ...)"
             )
-        groups = self._groups(len(x))
-        own = self.training or not self.policy.inference.needs_memory
-        if len(groups) == 1:
-            return self._fused(x, groups[0].branch, own=own)
-        spans = [span for group in groups for span in group.spans]
-        in_order = all(before.stop == after.start for before, after in pairwise(spans))
-        if in_order:
-            return self._grouped(x, groups, own=own)
-        order = torch.tensor(list(chain.from_iterable(range(s.start, s.stop) for s in spans)), device=x.device)
-        return self._grouped(x[order], groups, own=own)[order.argsort()]
+        routing = self.session.routing if self.session else Routing((self.policy.branches[0],))
+        spans, inference = routing.spans(len(x)), self.policy.inference
+        if not (inference.needs_rows if not self.training else not self.policy.memory.frozen):
+            return self._by_memory(x, spans)
+        if isinstance(inference, ExampleWeighted) and not self.training:
+            return self._by_example(x, spans, inference.alpha)
+        if routing.reference:
+            return self._with_reference(x, spans, routing.reference)
+        return self._by_rows(x, spans)
 
-    def _fused(self, x: Tensor, branch: str, *, own: bool) -> Tensor:
-        """All rows at once, by torch's own function."""
+    def _by_memory(self, x: Tensor, spans: Spans) -> Tensor:
+        owners = self.policy.sharing.owners(spans, self.policy.branches)
+        if len(owners.rows) == 1 and self.width == 1:
+            return self._torch(x, owners.branches[0], training=False)
+        return Rows(x, owners).affine(*self._lines(owners, self.memory_table(owners, table_dtype(x))))
+
+    def _by_example(self, x: Tensor, spans: Spans, alpha: float) -> Tensor:
+        if alpha == 1.0 and self.width * x[:1, :1].numel() == 1:
+            raise _one_value(f"examples of shape {tuple(x.shape[1:])} and alpha 1", "use a smaller alpha")
+        owners = self.policy.sharing.owners(spans, self.policy.branches)
+        if self.policy.memory.remembers:
+            memory = self.memory_table(owners, table_dtype(x))
+        else:  # with alpha 1 whatever stands here has no weight
+            zeros = x.new_zeros(len(owners.rows), self.num_features, dtype=table_dtype(x))
+            memory = zeros, zeros
+        gamma, beta = self.affine_table(owners, memory[0])
+        if by_kernel(x) and not (torch.is_grad_enabled() and (x.requires_grad or gamma.requires_grad)):
+            from .fused import example_weighted
+
+            return example_weighted(x, owners, memory, gamma, beta, alpha=alpha, eps=self.eps, channels=self.width)
+        rows = Rows(x, each_row(owners))
+        of_row = owners.on(x.device)
+        own = self.by_width(rows.moments())
+        return rows.affine(*self._lines(rows.partition, mixed(own, (memory[0][of_row], memory[1][of_row]), alpha)))
+
+    def _with_reference(self, x: Tensor, spans: Spans, reference: int) -> Tensor:
+        """The last rows count in the statistics; no gradient reaches or leaves them."""
+        if len(self.policy.sharing.partition(spans, self.policy.branches).rows) > 1:
+            raise InputError("a reference batch joins one group of rows: use WholeBatch sharing, without ghosts")
+        y = self._by_rows(torch.cat([x[:-reference], x[-reference:].detach()]), spans)
+        return torch.cat([y[:-reference], y[-reference:].detach()])
+
+    def _by_rows(self, x: Tensor, spans: Spans) -> Tensor:
+        sharing, inference = self.policy.sharing, self.policy.inference
+        partition = sharing.partition(spans, self.policy.branches)
+        pooled = self.training and sharing.workers is not None and sharing.workers.peers() is not None
+        renorm = self.policy.memory if self.training and isinstance(self.policy.memory, Renorm) else None
+        prior = inference.prior if isinstance(inference, OwnBatch) and not self.training else 0.0
+        if len(partition.rows) == 1 and self.width == 1 and not (pooled or renorm or prior):
+            return self._torch(x, partition.branches[0], training=True)
+        rows = Rows(x, partition)
+        moments, counts = rows.moments(), partition.counts(x)
+        if pooled:
+            assert sharing.workers is not None
+            *moments, of_all = across(*moments, counts, sharing.workers)  # type: ignore[assignment]
+            counts = tuple(of_all.tolist())
+        if any(count * self.width == 1 for count in counts):
+            raise _one_value(f"groups of {partition.rows} rows in an input of shape {tuple(x.shape)}")
+        self.saw(partition.branches, moments, counts)
+        own = self.by_width(moments)
+        if prior:
+            share = prior / (prior + own[0].new_tensor(partition.rows).unsqueeze(1))
+            memory = self.memory_table(partition, own[0].dtype)
+            own = tuple(share * old + (1 - share) * new for old, new in zip(memory, own, strict=True))  # type: ignore[assignment]
+        return rows.affine(*self._lines(partition, own, renorm))
+
+    def _lines(
+        self, partition: Partition, statistics: Tables, renorm: Renorm | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Center, scale and shift of each group."""
+        mean, variance = statistics
+        gamma, beta = self.affine_table(partition, mean)
+        scale = (variance + self.eps).rsqrt()
+        if renorm is None:
+            return mean, scale * gamma, beta
+        updates = [int(self.bank(name).num_batches_tracked) for name in partition.branches]  # type: ignore[arg-type]
+        memory = self.memory_table(partition, mean.dtype)
+        ratio, distance = renorm.correction((mean.detach(), variance.detach()), memory, updates, self.eps)
+        return mean, scale * ratio * gamma, beta + distance * gamma
+
+    def _torch(self, x: Tensor, branch: str, *, training: bool) -> Tensor:
+        """All rows at once, by torch's own function; `training` by their own statistics, else by the memory."""
         bank, (weight, bias) = self.bank(branch), self.affine_of(branch)
-        if not own:
+        if weight is not None and bias is not None and weight.dtype in (torch.float16, torch.bfloat16):
+            weight, bias = weight.float(), bias.float()  # as the kernel wants them beside a float32 memory
+        if not training:
             return F.batch_norm(x, bank.running_mean, bank.running_var, weight, bias, False, 0.0, self.eps)
+        if not len(x):
+            return F.batch_norm(x, None, None, weight, bias, True, 0.0, self.eps)
         if x.numel() == self.num_features:
             raise _one_value(f"an input of shape {tuple(x.shape)}")
         if bank.num_batches_tracked is None:
             return F.batch_norm(x, None, None, weight, bias, True, 0.0, self.eps)
-        remembers = self._remembers()
-        if remembers and (self.session is None or self.session.trace is Trace.COMMIT):
+        memory, remembers = self.policy.memory, self.remembers()
+        if remembers and memory.by_torch and self.at_once():
             bank.num_batches_tracked.add_(1)
-            momentum = self.policy.memory.weight(bank)
-            return F.batch_norm(x, bank.running_mean, bank.running_var, weight, bias, True, momentum, self.eps)
+            share = memory.weight(bank)
+            return F.batch_norm(x, bank.running_mean, bank.running_var, weight, bias, True, share, self.eps)
         # Momentum 1 replaces both by what this batch shows. A read-only forward gets them too: activation
         # checkpointing counts the tensors that a forward saves, and wants as many the second time.
-        mean = x.new_zeros(self.num_features, dtype=statistics_dtype(x, weight))
+        mean = x.new_zeros(self.num_features, dtype=table_dtype(x))
         variance = torch.ones_like(mean)
         out = F.batch_norm(x, mean, variance, weight, bias, True, 1.0, self.eps)
         if remembers:
-            self._proposals.append((branch, Moments(x.numel() // self.num_features, mean, variance)))
+            self.propose([(branch, Moments(x.numel() // self.num_features, mean, variance))])
         return out
-
-    def _grouped(self, x: Tensor, groups: tuple[Group, ...], *, own: bool) -> Tensor:
-        """Groups that follow each other, each by its own statistics or its own bank."""
-        sizes = [sum(span.stop - span.start for span in group.spans) for group in groups]
-        if not own:
-            parts = zip(torch.split(x, sizes), groups, strict=True)
-            return torch.cat([self._fused(part, group.branch, own=False) for part, group in parts])
-        blocks = [Block(size, *self.affine_of(group.branch)) for size, group in zip(sizes, groups, strict=True)]
-        if min(sizes) * x[0, 0].numel() < 2:
-            raise _one_value(f"groups of {sizes} rows")
-        out, moments = normalize_blocks(x, blocks, eps=self.eps)
-        if self._remembers():
-            seen = [(group.branch, part) for group, part in zip(groups, moments, strict=True)]
-            if self.session is None or self.session.trace is Trace.COMMIT:
-                self._remember(seen)
-            else:
-                self._proposals += seen
-        return out
-
-    def _remembers(self) -> bool:
-        if not self.training or not self.policy.memory.remembers:
-            return False
-        if not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1:
-            return False  # inside backward: activation checkpointing's second forward
-        return self.session is None or self.session.trace is not Trace.NOTHING
-
-    def commit(self) -> None:
-        """Move each branch's memory by the pooled moments of its proposals, once."""
-        self._remember(self._proposals)
-        self._proposals.clear()
-
-    def _remember(self, proposals: list[tuple[str, Moments]]) -> None:
-        for branch in self.policy.branches:
-            seen = [moments for name, moments in proposals if name == branch]
-            if seen:
-                self.policy.memory.commit(self.bank(branch), pool(seen))
-
-    def discard(self) -> None:
-        """Forget the proposals."""
-        self._proposals.clear()
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        if self.num_batches_tracked is not None:  # files older than torch 0.4.1 do not hold it
-            state_dict.setdefault(f"{prefix}num_batches_tracked", torch.zeros_like(self.num_batches_tracked))
-        # A branch that the checkpoint does not know, as in a plain BatchNorm's, starts from the first one.
-        for name, branch in self.branches.items():
-            for key in branch.state_dict():
-                if prefix + key in state_dict:
-                    state_dict.setdefault(f"{prefix}branches.{name}.{key}", state_dict[prefix + key])
-        super()._load_from_state_dict(state_dict, prefix, *args)
-
-    def extra_repr(self) -> str:
-        p = self.policy
-        return f"{self.num_features}, {p.sharing}, {p.memory}, {p.inference}, affine={p.affine}, branches={p.branches}"
-
-
-def _one_value(what: str) -> InputError:
-    return InputError(
-        f"Expected more than 1 value per channel when training, got {what}; "
-        "choose a batch size, and parts to accumulate, that leave no batch of one example"
-    )
 
 
 def commit(model: nn.Module) -> None:
@@ -195,3 +157,8 @@ def discard(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, Norm):
             module.discard()
+
+
+def _one_value(what: str, remedy: str = "") -> InputError:
+    remedy = remedy or "choose a batch size, and parts to accumulate, that leave no batch of one example"
+    return InputError(f"Expected more than 1 value per channel when training, got {what}; {remedy}")

@@ -1,7 +1,9 @@
 """Memory: what a normalization layer remembers of the batches it saw in training."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +13,11 @@ from .moments import Moments
 
 
 class Bank(nn.Module):
-    """Memory, gamma and beta of one branch, under the names that torch gives them; None where there is none."""
+    """Memory, gamma and beta of one branch, under the names that torch gives them; None where there is none.
+
+    The memory stays float32 (or float64) when the module is cast to half precision: a small update would be lost in
+    the rounding of bfloat16.
+    """
 
     running_mean: Tensor | None
     running_var: Tensor | None
@@ -25,11 +31,22 @@ class Bank(nn.Module):
         self.register_buffer("running_var", torch.ones(channels) if remembers else None)
         self.register_buffer("num_batches_tracked", torch.tensor(0) if remembers else None)
 
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        before = self.running_mean, self.running_var
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, old in zip(("running_mean", "running_var"), before, strict=True):
+            new = self._buffers[name]
+            if old is not None and new is not None and new.dtype in (torch.float16, torch.bfloat16):
+                self._buffers[name] = old.to(device=new.device)
+        return self
+
 
 class Memory(ABC):
     """How a bank changes when a step commits the moments that its forward saw."""
 
     remembers = True
+    frozen = False  # whether training is normalized by the memory, which then never changes
+    by_torch = False  # whether torch's own kernel can move it: new = (1 - weight) * old + weight * seen
 
     def for_layer(self, momentum: float | None) -> "Memory":
         """This memory for a layer that brings its own `momentum` (None means an average, as in torch)."""
@@ -45,9 +62,12 @@ class Memory(ABC):
             return
         with torch.no_grad():
             bank.num_batches_tracked.add_(1)
-            weight = self.weight(bank)
-            bank.running_mean.mul_(1 - weight).add_(seen.mean, alpha=weight)
-            bank.running_var.mul_(1 - weight).add_(seen.variance, alpha=weight)
+            self.move(bank.running_mean, bank.running_var, seen, self.weight(bank))
+
+    def move(self, mean: Tensor, variance: Tensor, seen: Moments, weight: float) -> None:
+        """Change both in place."""
+        mean.mul_(1 - weight).add_(seen.mean, alpha=weight)
+        variance.mul_(1 - weight).add_(seen.variance, alpha=weight)
 
 
 @dataclass(frozen=True)
@@ -60,12 +80,11 @@ class Ema(Memory):
 
     momentum: float | None = None
 
+    by_torch = True
+
     def __post_init__(self) -> None:
-        if self.momentum is not None and not 0.0 <= self.momentum <= 1.0:
-            raise InputError(
-                f"momentum is the weight of the new value and lies in [0, 1], got {self.momentum}; "
-                "a decay of 0.99 is a momentum of 0.01"
-            )
+        if self.momentum is not None:
+            _check_momentum(self.momentum)
 
     def for_layer(self, momentum: float | None) -> Memory:
         if self.momentum is not None:
@@ -79,11 +98,38 @@ class Ema(Memory):
 
 @dataclass(frozen=True)
 class Average(Memory):
-    """Equal weight for every batch so far: torch's `momentum=None`."""
+    """Equal weight for every batch so far: torch's `momentum=None`, but empty batches are not counted."""
+
+    by_torch = True
 
     def weight(self, bank: Bank) -> float:
         assert bank.num_batches_tracked is not None
         return 1.0 / float(bank.num_batches_tracked)
+
+
+@dataclass(frozen=True)
+class MomentEma(Memory):
+    """Exponential moving average of the means of x and of x^2, so that the variance holds that of batch means as well.
+
+        M <- (1 - w) M + w m,   V <- (1 - w) V + w v + w (1 - w) (m - M)^2        with the biased variance v
+
+    which is that average, kept as mean and variance.
+
+    Source   Summers, thesis, section 4.3.1, and its released layer, whose decay of 0.99 is this momentum of 0.01.
+    """
+
+    momentum: float = 0.01
+
+    def __post_init__(self) -> None:
+        _check_momentum(self.momentum)
+
+    def weight(self, bank: Bank) -> float:
+        return self.momentum
+
+    def move(self, mean: Tensor, variance: Tensor, seen: Moments, weight: float) -> None:
+        variance.mul_(1 - weight).add_(seen.biased(), alpha=weight)
+        variance.add_((seen.mean - mean).square(), alpha=weight * (1 - weight))
+        mean.mul_(1 - weight).add_(seen.mean, alpha=weight)
 
 
 @dataclass(frozen=True)
@@ -94,3 +140,81 @@ class Nothing(Memory):
 
     def weight(self, bank: Bank) -> float:
         return 0.0
+
+
+@dataclass(frozen=True)
+class Frozen(Memory):
+    """The memory normalizes in training too, and never changes: `norm.freeze`.
+
+    before  the memory rule that `norm.unfreeze` gives back
+    """
+
+    before: Memory = field(default_factory=Ema)
+
+    frozen = True
+
+    def for_layer(self, momentum: float | None) -> Memory:
+        return replace(self, before=self.before.for_layer(momentum))
+
+    def weight(self, bank: Bank) -> float:
+        return 0.0
+
+    def commit(self, bank: Bank, seen: Moments) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Renorm(Memory):
+    """Batch renormalization: training is corrected toward what the memory would have said.
+
+        y = (x - mean) / s * r + d,   s = sqrt(var + eps),   S = sqrt(VAR + eps)
+        r = clip(s / S, 1 / r_max, r_max),   d = clip((mean - MEAN) / S, -d_max, d_max)      both without gradient
+
+    r_max and d_max are 1 and 0 (plain BatchNorm) for the first `start` updates, then rise linearly to their final
+    values at updates `r_end` and `d_end`. The number of updates is the layer's `num_batches_tracked`, so a resumed run
+    goes on where it was. Scale the three numbers with the length of the run.
+
+    Source   Ioffe, "Batch Renormalization", 2017, section 3; constants from there. The memory there averages standard
+             deviations, here variances, so that checkpoints stay those of `nn.BatchNorm2d`.
+    """
+
+    momentum: float = 0.01
+    r_max: float = 3.0
+    d_max: float = 5.0
+    start: int = 5_000
+    r_end: int = 40_000
+    d_end: int = 25_000
+
+    def __post_init__(self) -> None:
+        _check_momentum(self.momentum)
+        if not (self.r_max >= 1.0 and self.d_max >= 0.0):
+            raise InputError(f"r_max must be at least 1 and d_max at least 0, got {self.r_max} and {self.d_max}")
+        if not 0 <= self.start <= min(self.r_end, self.d_end):
+            raise InputError(f"updates must be in order 0 <= start <= r_end, d_end; got {self}")
+
+    def weight(self, bank: Bank) -> float:
+        return self.momentum
+
+    def limits(self, updates: int) -> tuple[float, float]:
+        """r_max and d_max after so many updates of the memory."""
+        parts = ((updates - self.start) / max(end - self.start, 1) for end in (self.r_end, self.d_end))
+        of_r, of_d = (min(max(part, 0.0), 1.0) for part in parts)
+        # Not r_max * part: an infinite limit must stay plain BatchNorm until `start`.
+        return 1.0 + (of_r and (self.r_max - 1.0) * of_r), of_d and self.d_max * of_d
+
+    def correction(
+        self, own: tuple[Tensor, Tensor], memory: tuple[Tensor, Tensor], updates: Sequence[int], eps: float
+    ) -> tuple[Tensor, Tensor]:
+        """r and d of each group, whose memory was moved `updates` times."""
+        r_max, d_max = own[0].new_tensor([self.limits(count) for count in updates]).T.unsqueeze(2)
+        spread = (memory[1] + eps).sqrt()
+        ratio = ((own[1] + eps).sqrt() / spread).clamp(1 / r_max, r_max)
+        return ratio, ((own[0] - memory[0]) / spread).clamp(-d_max, d_max)
+
+
+def _check_momentum(momentum: float) -> None:
+    if not 0.0 <= momentum <= 1.0:
+        raise InputError(
+            f"momentum is the weight of the new value and lies in [0, 1], got {momentum}; "
+            "a decay of 0.99 is a momentum of 0.01"
+        )

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from ..check import InputError
 
+Table = Float[Tensor, "groups channels"]
+
 
 @dataclass(frozen=True)
 class Moments:
@@ -38,3 +40,32 @@ def pool(parts: Sequence[Moments]) -> Moments:
     mean = sum((part.mean * (part.count / count) for part in parts[1:]), parts[0].mean * (parts[0].count / count))
     squares = [part.variance * (part.count - 1) + (part.mean - mean).square() * part.count for part in parts]
     return Moments(count, mean, sum(squares[1:], squares[0]) / (count - 1))
+
+
+def of_groups(mean: Table, variance: Table, counts: Sequence[int]) -> Moments:
+    """The moments of all groups together, from the mean and the biased variance of each and how many values it has."""
+    count = sum(counts)
+    share = mean.new_tensor([part / count for part in counts]).unsqueeze(1)
+    center = (mean * share).sum(0)
+    spread = ((variance + (mean - center).square()) * share).sum(0)
+    return Moments(count, center, spread * (count / max(count - 1, 1)))
+
+
+def over_channels(mean: Table, variance: Table, width: int) -> tuple[Table, Table]:
+    """Moments of each run of `width` neighbouring channels, written to each of them."""
+    by_run = mean.reshape(len(mean), -1, width)
+    center = by_run.mean(2, keepdim=True)
+    spread = (variance.reshape(by_run.shape) + (by_run - center).square()).mean(2, keepdim=True)
+    return center.expand_as(by_run).reshape(mean.shape), spread.expand_as(by_run).reshape(mean.shape)
+
+
+def mixed(own: tuple[Table, Table], memory: tuple[Table, Table], alpha: float) -> tuple[Table, Table]:
+    """Moments of a mixture that takes a value from `own` with probability alpha, else from `memory`.
+
+        mean = a m + (1 - a) M,   var = a v + (1 - a) V + a (1 - a) (m - M)^2
+
+    The same as mixing means of x and of x^2, and never negative.
+    """
+    rest = 1.0 - alpha
+    between = (alpha * rest) * (own[0] - memory[0]).square()
+    return alpha * own[0] + rest * memory[0], alpha * own[1] + rest * memory[1] + between

@@ -8,14 +8,14 @@
 Source   the four axes are those of Wu and Johnson, "Rethinking 'Batch' in BatchNorm", 2021.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from ..check import InputError
 from .affine import Affine
-from .inference import Inference, OwnBatch, Remembered
-from .memory import Ema, Memory, Nothing
-from .sharing import PerBranch, PerView, Sharing, WholeBatch
+from .inference import Inference, Remembered
+from .memory import Ema, Memory, Renorm
+from .sharing import Sharing, WholeBatch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +23,9 @@ class NormPolicy:
     """How every normalization layer of a model behaves. The default is `nn.BatchNorm2d`, bit for bit.
 
     branches  names of the memory banks; the first keeps the plain `nn.BatchNorm2d` keys in a checkpoint
+
+    `a | b` joins what two policies say beyond the default, as in `norm.split() | norm.ghost(16)`.
+    Raises `InputError` for pairs without meaning, and for a join of policies that contradict each other.
     """
 
     sharing: Sharing = field(default_factory=WholeBatch)
@@ -50,25 +53,38 @@ class NormPolicy:
                 f"{type(self.inference).__name__} inference reads a memory that {type(self.memory).__name__} never "
                 "keeps; use OwnBatch inference, or remember with Ema"
             )
+        single = self.sharing.ghosts is not None and self.sharing.ghosts.size == 1
+        if isinstance(self.memory, Renorm) and single:
+            raise InputError(
+                "batch renormalization corrects batch statistics that estimate the memory's; those of single examples "
+                "(ghosts of size 1) do not: use larger ghosts, or another memory"
+            )
+
+    def __or__(self, other: "NormPolicy") -> "NormPolicy":
+        return NormPolicy(
+            **{f.name: _joined(f.name, getattr(self, f.name), getattr(other, f.name)) for f in fields(self)}
+        )
 
 
-def batch_norm(*, momentum: float | None = None) -> NormPolicy:
-    """Plain BatchNorm; views of one step are normalized jointly (Ioffe and Szegedy 2015; AugMix, `cifar.py`)."""
-    return NormPolicy(memory=Ema(momentum))
+def _join_fields(a: Any, b: Any, prefix: str) -> dict[str, Any]:
+    return {f.name: _joined(prefix + f.name, getattr(a, f.name), getattr(b, f.name)) for f in fields(a)}
 
 
-def per_view(*, momentum: float | None = None) -> NormPolicy:
-    """Each view of a step by its own statistics, one memory for all of them."""
-    return NormPolicy(sharing=PerView(), memory=Ema(momentum))
+def _joined(what: str, a: Any, b: Any) -> Any:
+    """What two policies say together on one axis: the one that is not the default, or both where they agree."""
+    if what == "sharing":
+        kind = _joined("kind of sharing", type(a), type(b))
+        return kind(
+            **{f.name: _joined(f"sharing.{f.name}", getattr(a, f.name), getattr(b, f.name)) for f in fields(kind)}
+        )
+    default = {"kind of sharing": WholeBatch, "memory": Ema(), "inference": Remembered(), "affine": Affine.SHARED}
+    silent = ("main",) if what == "branches" else default.get(what)
+    if a == b or b == silent:
+        return a
+    if a == silent:
+        return b
+    raise InputError(f"the policies contradict each other on {what}: {_said(a)} and {_said(b)}; keep one of them")
 
 
-def split(
-    branches: Sequence[str] = ("main", "aux"), affine: Affine | str = Affine.SEPARATE, *, momentum: float | None = None
-) -> NormPolicy:
-    """One BatchNorm for each branch (Merchant et al. 2020, Algorithm 1); `affine="shared"` is their Table 3, row 6."""
-    return NormPolicy(sharing=PerBranch(), memory=Ema(momentum), affine=Affine(affine), branches=tuple(branches))
-
-
-def no_memory() -> NormPolicy:
-    """Statistics of the batch at hand in training and at test: `nn.BatchNorm2d(track_running_stats=False)`."""
-    return NormPolicy(memory=Nothing(), inference=OwnBatch())
+def _said(value: Any) -> str:
+    return value.__name__ if isinstance(value, type) else str(value)

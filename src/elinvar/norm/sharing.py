@@ -1,36 +1,81 @@
-"""Sharing: which rows of a training batch are normalized by common statistics."""
+"""Sharing: which values of a training batch are normalized by common statistics.
+
+Three questions, each with its own answer: which rows may meet at all (the class), how many of them share (`ghosts`),
+and how many channels (`channel_groups`); a fourth asks for rows of other processes (`workers`).
+"""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from itertools import groupby
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
+import numpy as np
+
+from ..check import InputError
 from ..routing import Span
+from .partition import Ghosts, Partition, Rows
+from .workers import Workers
 
 
 @dataclass(frozen=True)
-class Group:
-    """Rows that share statistics: one or more spans, all of one branch."""
-
-    branch: str
-    spans: tuple[Span, ...]
-
-
 class Sharing(ABC):
-    """Partitions the rows of a batch into groups; every row is in exactly one."""
+    """Partitions the values of a batch.
+
+    ghosts          cut the rows further into ghost batches; None: they stay together
+    channel_groups  number of groups of neighbouring channels that share statistics, as in `nn.GroupNorm`; None: every
+                    channel has its own
+    workers         pool over the processes of a group; None: each process by itself
+    """
+
+    ghosts: Ghosts | None = None
+    channel_groups: int | None = None
+    workers: Workers | None = None
 
     needs_branches = False
 
+    def __post_init__(self) -> None:
+        if self.channel_groups is not None and self.channel_groups < 1:
+            raise InputError(f"channel_groups: got {self.channel_groups}, expected at least 1")
+        if self.workers is not None and self.ghosts is not None:
+            if self.ghosts.size == 1:
+                raise InputError("statistics of single examples never leave their worker: drop `workers`, or `ghosts`")
+            raise InputError(
+                "ghost batches live inside one worker: drop `workers`, or give Workers a smaller process group instead "
+                "of ghosts"
+            )
+
     @abstractmethod
-    def groups(self, spans: tuple[Span, ...], main: str) -> tuple[Group, ...]:
-        """The groups of a batch that was routed as `spans`; `main` names the layer's first branch."""
+    def meeting(self, spans: tuple[Span, ...], branches: tuple[str, ...]) -> list[tuple[str, Rows]]:
+        """The rows that may share statistics, and the branch that remembers them; groups of a branch are neighbours.
+
+        `branches` are the layer's.
+        """
+
+    def partition(self, spans: tuple[Span, ...], branches: tuple[str, ...]) -> Partition:
+        """The groups of a batch that was routed as `spans`, in a layer that has `branches`."""
+        return _partition(self, spans, branches)
+
+    def owners(self, spans: tuple[Span, ...], branches: tuple[str, ...]) -> Partition:
+        """Whose memory each row reads: as `partition`, without ghosts."""
+        return _partition(replace(self, ghosts=None, workers=None), spans, branches)
+
+
+@lru_cache(maxsize=256)
+def _partition(sharing: Sharing, spans: tuple[Span, ...], branches: tuple[str, ...]) -> Partition:
+    total = spans[-1].stop
+    groups = sharing.meeting(spans, branches)
+    if sharing.ghosts is not None:
+        groups = [(branch, rows) for branch, met in groups for rows in sharing.ghosts.cut(met)]
+    # Workers must hold tables of one shape, so with them a group may be empty; alone an empty group is nothing.
+    kept = groups if sharing.workers is not None else [group for group in groups if len(group[1])]
+    return Partition.of(kept or groups[:1], total)
 
 
 @dataclass(frozen=True)
 class WholeBatch(Sharing):
     """All rows together, whatever their view or branch: `nn.BatchNorm2d`, and AugMix's joint forward of three views."""
 
-    def groups(self, spans: tuple[Span, ...], main: str) -> tuple[Group, ...]:
-        return (Group(main, (Span(spans[0].start, spans[-1].stop, main),)),)
+    def meeting(self, spans: tuple[Span, ...], branches: tuple[str, ...]) -> list[tuple[str, Rows]]:
+        return [(branches[0], np.arange(spans[-1].stop))]
 
 
 @dataclass(frozen=True)
@@ -40,8 +85,8 @@ class PerView(Sharing):
     The memory moves once, by the moments of all views together, which hold the differences between the views as well.
     """
 
-    def groups(self, spans: tuple[Span, ...], main: str) -> tuple[Group, ...]:
-        return tuple(Group(main, (Span(start, stop, main),)) for start, stop, _ in spans)
+    def meeting(self, spans: tuple[Span, ...], branches: tuple[str, ...]) -> list[tuple[str, Rows]]:
+        return [(branches[0], np.arange(start, stop)) for start, stop, _ in spans]
 
 
 @dataclass(frozen=True)
@@ -50,9 +95,19 @@ class PerBranch(Sharing):
 
     needs_branches = True
 
-    def groups(self, spans: tuple[Span, ...], main: str) -> tuple[Group, ...]:
-        by_branch: dict[str, list[Span]] = {}
-        for branch, run in groupby(spans, key=lambda span: span.branch):
-            neighbours = list(run)  # consecutive views of one branch are one stretch of rows
-            by_branch.setdefault(branch, []).append(Span(neighbours[0].start, neighbours[-1].stop, branch))
-        return tuple(Group(branch, tuple(stretches)) for branch, stretches in by_branch.items())
+    def meeting(self, spans: tuple[Span, ...], branches: tuple[str, ...]) -> list[tuple[str, Rows]]:
+        check_branches(spans, branches)
+        met = {
+            branch: [np.arange(span.start, span.stop) for span in spans if span.branch == branch] for branch in branches
+        }
+        return [(branch, np.concatenate([*rows, np.arange(0)])) for branch, rows in met.items()]
+
+
+def check_branches(spans: tuple[Span, ...], branches: tuple[str, ...]) -> None:
+    """Raise `InputError` if the routing names a branch that the layer lacks."""
+    for span in spans:
+        if span.branch not in branches:
+            raise InputError(
+                f"the routing names the branch {span.branch!r}, this layer has {branches}; "
+                "convert the model with norm.split(branches=...) that lists it"
+            )

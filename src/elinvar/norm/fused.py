@@ -1,0 +1,166 @@
+"""The two passes of `rows.py` as autograd functions over compiled kernels.
+
+The gradient of x flows through both passes. Each could return a tensor of the batch's size for autograd to add; instead
+`affine` leaves what it got in a `Link`, and `moments`, whose turn comes later in every backward, writes the sum of both
+in one pass.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..parallel import for_pieces
+from . import compiled, dense
+from .partition import Partition
+
+Table = Float[Tensor, "groups channels"]
+Array = npt.NDArray[Any]
+_PIECE = 1 << 20  # bytes of a batch that a thread takes at once: about what a core's own cache holds
+_NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
+
+
+class Link:
+    """The gradient of y and the scale, on their way from the backward of `affine` to that of `moments`."""
+
+    left: tuple[Tensor, Tensor] | None = None
+
+
+def moments(x: Tensor, partition: Partition, link: Link) -> tuple[Table, Table]:
+    """As `dense.moments`."""
+    mean, variance = _Moments.apply(x, partition, link)  # type: ignore[no-untyped-call]
+    return mean, variance
+
+
+def affine(x: Tensor, partition: Partition, center: Table, scale: Table, shift: Table, link: "Link | None") -> Tensor:
+    """As `dense.affine`; with a link, the gradient of x waits there for the backward of `moments`."""
+    y: Tensor = _Affine.apply(x, partition, center, scale, shift, link)  # type: ignore[no-untyped-call]
+    return y
+
+
+def example_weighted(
+    x: Tensor,
+    partition: Partition,
+    memory: tuple[Table, Table],
+    gamma: Table,
+    beta: Table,
+    *,
+    alpha: float,
+    eps: float,
+    channels: int,
+) -> Tensor:
+    """Each row by alpha of its own moments and 1 - alpha of its group's memory, in one visit; no gradients.
+
+    channels  neighbouring channels that share statistics
+    """
+    images = _Images(x)
+    out = torch.empty_like(images.x)
+    tables = images.tables(*memory, gamma, beta)
+    images.run(compiled.example_weighted, partition.index, *tables, alpha, eps, channels, images.beside(out))
+    return out
+
+
+class _Moments(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, partition, link):  # type: ignore[no-untyped-def]
+        images = _Images(x)
+        mean, squares = images.sums(), images.sums()
+        images.run(compiled.moments, mean, squares)
+        groups = np.asarray(partition.rows, np.int64)
+        center, variance = (np.empty((len(groups), x.shape[1]), images.wide) for _ in range(2))
+        compiled.pooled(mean, squares, images.length, partition.index, groups, center, variance)
+        results = torch.from_numpy(center), torch.from_numpy(variance)
+        ctx.save_for_backward(x, results[0])
+        ctx.partition, ctx.link, ctx.length = partition, link, images.length
+        return results
+
+    @staticmethod
+    def backward(ctx, of_center, of_variance):  # type: ignore[no-untyped-def]
+        x, center = ctx.saved_tensors
+        partition, link = ctx.partition, ctx.link
+        count = torch.tensor(partition.rows, dtype=center.dtype).clamp(min=1).unsqueeze(1) * ctx.length
+        slope, level = 2 * of_variance / count, of_center / count
+        if torch.is_grad_enabled():  # a second derivative is wanted: `affine` left nothing, autograd adds both parts
+            return dense.affine(x, partition, center, slope, level), None, None
+        if link.left is None:  # y was not asked for
+            return _mapped(x, partition, center, slope, level), None, None
+        (gradient, scale), link.left = link.left, None
+        images = _Images(x)
+        out = torch.empty_like(images.x)
+        tables = images.tables(center, scale, slope, level)
+        images.run(compiled.input_gradient, images.beside(gradient), partition.index, *tables, images.beside(out))
+        return out, None, None
+
+
+class _Affine(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, partition, center, scale, shift, link):  # type: ignore[no-untyped-def]
+        ctx.save_for_backward(x, center, scale)
+        ctx.partition, ctx.link = partition, link
+        return _mapped(x, partition, center, scale, shift)
+
+    @staticmethod
+    def backward(ctx, gradient):  # type: ignore[no-untyped-def]
+        x, center, scale = ctx.saved_tensors
+        partition, link = ctx.partition, ctx.link
+        zero = torch.zeros_like(center)
+        if torch.is_grad_enabled():
+            of_scale, of_shift = dense.affine_sums(gradient, x, partition, center)
+            straight = dense.affine(gradient, partition, zero, scale, zero)
+            return straight, None, -scale * of_shift, of_scale, of_shift, None
+        images = _Images(x)
+        by_row = images.sums(), images.sums()
+        images.run(compiled.affine_sums, images.beside(gradient), partition.index, *images.tables(center), *by_row)
+        of_scale, of_shift = (dense.by_group(torch.from_numpy(sums), partition) for sums in by_row)
+        if link is not None:
+            link.left = (gradient, scale)
+            return None, None, -scale * of_shift, of_scale, of_shift, None
+        of_x = _mapped(gradient, partition, zero, scale, zero) if ctx.needs_input_grad[0] else None
+        return of_x, None, -scale * of_shift, of_scale, of_shift, None
+
+
+def _mapped(x: Tensor, partition: Partition, center: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    images = _Images(x)
+    out = torch.empty_like(images.x)
+    images.run(compiled.affine, partition.index, *images.tables(center, scale, shift), images.beside(out))
+    return out
+
+
+class _Images:
+    """A batch as the kernels see it: (N, C, L), or (N, L, C) where channels are stored last."""
+
+    def __init__(self, x: Tensor) -> None:
+        self.length = math.prod(x.shape[2:])
+        # With one value per channel both layouts are the same, and the loop over channels is then the long one.
+        self.channels_last = self.length == 1 or (not x.is_contiguous() and x.movedim(1, -1).is_contiguous())
+        self.x = x.movedim(1, -1).contiguous().movedim(-1, 1) if self.channels_last else x.contiguous()
+        self.wide = _NUMPY[torch.promote_types(x.dtype, torch.float32)]
+
+    def sums(self) -> Array:
+        """Room for one number for each row and channel."""
+        return np.empty(self.x.shape[:2], self.wide)
+
+    def tables(self, *tables: Tensor) -> list[Array]:
+        """Tables as arrays of the type that kernels compute in."""
+        return [np.ascontiguousarray(table.detach().numpy(), self.wide) for table in tables]
+
+    def beside(self, other: Tensor) -> Array:
+        """Another tensor of the batch's shape, in its layout; a view wherever `other` has it already."""
+        other = other.detach()
+        rows, channels = self.x.shape[:2]
+        if self.channels_last:
+            flat = other.movedim(1, -1).contiguous().view(rows, self.length, channels)
+        else:
+            flat = other.contiguous().view(rows, channels, self.length)
+        return flat.view(torch.int16).numpy().view(np.uint16) if flat.dtype == torch.bfloat16 else flat.numpy()
+
+    def run(self, kernel: Any, *arguments: Any) -> None:
+        """Call `kernel` for all rows, in pieces on all cores."""
+        x, rows = self.beside(self.x), len(self.x)
+        row_bytes = x.itemsize * self.x.shape[1] * self.length
+        piece = max(1, _PIECE // max(row_bytes, 1))
+        for_pieces(lambda start, stop: kernel(x, self.channels_last, *arguments, start, stop), rows, piece)
