@@ -14,7 +14,7 @@ ORDER = (
     "check", "files", "rng", "jit", "parallel", "forms",
     "views", "routing", "precision", "norm", "context", "augment", "mixing",
     "objectives", "attacks", "shift", "metrics", "models", "data", "recipe", "config", "citations", "infer", "train",
-    "variability", "recipes", "catalog", "doctor", "report", "cli",
+    "variability", "recipes", "experiments", "catalog", "doctor", "report", "cli",
 )  # fmt: skip
 
 
