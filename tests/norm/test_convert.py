@@ -97,20 +97,6 @@ def test_what_cannot_be_converted_is_refused_by_name() -> None:
         norm.restore(norm.Norm(3), branch="x")
 
 
-def test_parameter_groups_hold_every_trainable_parameter_once() -> None:
-    net = norm.convert(model(), norm.split(("main", "aux")))
-    layer(net, 0).bias.requires_grad_(False)
-    groups = norm.parameter_groups(net, weight_decay=5e-4, norm_decay=0.0)
-    assert {g["name"]: g["weight_decay"] for g in groups} == {"weights": 5e-4, "norm": 0.0, "bias": 5e-4}
-    members: dict[Any, Any] = {g["name"]: g["params"] for g in groups}
-    grouped = [id(p) for some in members.values() for p in some]
-    assert sorted(grouped) == sorted(id(p) for p in net.parameters() if p.requires_grad)
-    assert len(members["norm"]) == 4 + 4  # two layers with gamma and beta, two branches each
-    torch.optim.SGD(groups, lr=0.1)
-    with pytest.raises(InputError, match="weight decay of norm"):
-        norm.parameter_groups(net, weight_decay=0.0, norm_decay=-1.0)
-
-
 def test_an_optimizer_built_before_goes_on_training_the_same_parameters() -> None:
     net = model()
     optimizer = torch.optim.SGD(net.parameters(), lr=1.0)
