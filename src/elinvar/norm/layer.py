@@ -91,17 +91,18 @@ class Norm(Remembering):
         moments, counts = rows.moments(), partition.counts(x)
         if pooled:
             assert sharing.workers is not None
-            *moments, of_all = across(*moments, counts, sharing.workers)  # type: ignore[assignment]
-            counts = tuple(of_all.tolist())
+            mean, variance, of_all = across(*moments, counts, sharing.workers)
+            moments, counts = (mean, variance), tuple(of_all.tolist())
         if any(count * self.width == 1 for count in counts):
             raise _one_value(f"groups of {partition.rows} rows in an input of shape {tuple(x.shape)}")
-        self.saw(partition.branches, moments, counts)
         own = self.by_width(moments)
         if prior:
             share = prior / (prior + own[0].new_tensor(partition.rows).unsqueeze(1))
             memory = self.memory_table(partition, own[0].dtype)
             own = tuple(share * old + (1 - share) * new for old, new in zip(memory, own, strict=True))  # type: ignore[assignment]
-        return rows.affine(*self._lines(partition, own, renorm))
+        lines = self._lines(partition, own, renorm)  # by the memory before this batch
+        self.saw(partition.branches, moments, counts)
+        return rows.affine(*lines)
 
     def _lines(
         self, partition: Partition, statistics: Tables, renorm: Renorm | None = None
@@ -112,7 +113,7 @@ class Norm(Remembering):
         scale = (variance + self.eps).rsqrt()
         if renorm is None:
             return mean, scale * gamma, beta
-        updates = [int(self.bank(name).num_batches_tracked) for name in partition.branches]  # type: ignore[arg-type]
+        updates = torch.stack([self.bank(name).num_batches_tracked for name in partition.branches])  # type: ignore[misc]
         memory = self.memory_table(partition, mean.dtype)
         ratio, distance = renorm.correction((mean.detach(), variance.detach()), memory, updates, self.eps)
         return mean, scale * ratio * gamma, beta + distance * gamma
@@ -134,7 +135,7 @@ class Norm(Remembering):
         if remembers and memory.by_torch and self.at_once():
             bank.num_batches_tracked.add_(1)
             share = memory.weight(bank)
-            return F.batch_norm(x, bank.running_mean, bank.running_var, weight, bias, True, share, self.eps)
+            return F.batch_norm(x, bank.running_mean, bank.running_var, weight, bias, True, share, self.eps)  # type: ignore[arg-type]
         # Momentum 1 replaces both by what this batch shows. A read-only forward gets them too: activation
         # checkpointing counts the tensors that a forward saves, and wants as many the second time.
         mean = x.new_zeros(self.num_features, dtype=table_dtype(x))

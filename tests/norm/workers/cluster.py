@@ -22,7 +22,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-LIMIT = 60.0  # seconds for all scenarios of one world size
+LIMIT = 150.0  # seconds for all scenarios of one world size
 
 
 def work(scenarios: Sequence[Callable[[int, int], Any]], folder: Path, rank: int, world: int) -> None:
@@ -31,7 +31,7 @@ def work(scenarios: Sequence[Callable[[int, int], Any]], folder: Path, rank: int
         init_method=f"file://{folder}/meet.{world}",
         rank=rank,
         world_size=world,
-        timeout=timedelta(seconds=20),
+        timeout=timedelta(seconds=60),
     )
     results = {}
     for function in scenarios:

@@ -25,7 +25,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Results]:
             folder = tmp_path_factory.mktemp("cluster")
             command = [sys.executable, str(HERE / "cluster.py"), str(HERE / source), str(folder), *key[1:]]
             done = subprocess.run(
-                command, capture_output=True, text=True, timeout=200, env={**os.environ, "OMP_NUM_THREADS": "1"}
+                command, capture_output=True, text=True, timeout=500, env={**os.environ, "OMP_NUM_THREADS": "1"}
             )
             assert done.returncode == 0, done.stderr[-6000:]
             known[key] = {

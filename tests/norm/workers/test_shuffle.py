@@ -252,6 +252,12 @@ def test_virtual_workers_of_one_step_are_remembered_together() -> None:
     close(y, expected)
 
 
+def test_a_reference_batch_is_not_shuffled() -> None:
+    model = norm.convert(nn.Sequential(Shuffled(nn.Sequential(nn.BatchNorm2d(3)), workers=2)), norm.batch_norm())
+    with pytest.raises(InputError, match="a reference batch would be shuffled too"):
+        norm.VirtualBatch(model, torch.zeros(2, 3, 4, 4))(torch.zeros(2, 3, 4, 4))
+
+
 @pytest.mark.parametrize("workers", [0, -1])
 def test_a_number_of_virtual_workers_is_positive(workers: int) -> None:
     with pytest.raises(InputError, match=re.escape(f"workers: got {workers}, expected at least 1")):

@@ -32,8 +32,8 @@ class Shuffled(nn.Module):
     All workers must run it equally often, also with no rows. In eval mode
     it is the block. Wrapped keys in a checkpoint start with `block.`.
 
-    Raises `InputError` if the block gives anything but a tensor with as many rows, and inside activation checkpointing,
-    whose second forward would shuffle differently: checkpoint the layers inside the block instead.
+    Raises `InputError` if the block gives anything but a tensor with as many rows, in a `norm.VirtualBatch`, and in
+    activation checkpointing, whose second forward would shuffle differently: checkpoint layers of the block instead.
 
     Source   Wu and Johnson 2021, section 6.1, figure 9.
     """
@@ -58,6 +58,8 @@ class Shuffled(nn.Module):
         peers = None if self.virtual is not None else self.workers.peers()
         if not self.training or (self.virtual is None and peers is None):
             return self._run(x, sizes)
+        if self.place.session is not None and self.place.session.routing.reference:
+            raise InputError("a reference batch would be shuffled too: use either norm.VirtualBatch or norm.Shuffled")
         if torch._C._current_graph_task_id() != -1:
             raise InputError(
                 "activation checkpointing runs a shuffled block again, with another shuffle; checkpoint layers inside "
