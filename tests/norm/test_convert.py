@@ -1,6 +1,7 @@
 """Converting whole models: what is kept, what is refused, and the way back."""
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -83,18 +84,132 @@ def test_a_bare_layer_is_converted_too() -> None:
     assert isinstance(norm.restore(norm.Norm(3)), nn.BatchNorm2d)
 
 
-def test_what_cannot_be_converted_is_refused_by_name() -> None:
-    class Activated(nn.BatchNorm2d):
-        pass
+class Activated(nn.BatchNorm2d):
+    pass
 
+
+def test_an_unknown_subclass_is_refused_by_name_and_nothing_changes() -> None:
     mixed = nn.Sequential(nn.BatchNorm2d(3), Activated(3))
-    with pytest.raises(InputError, match="Activated"):
+    with pytest.raises(InputError, match=r"test_convert\.Activated.*subclass may do more"):
         norm.convert(mixed, norm.batch_norm())
-    assert type(mixed[0]) is nn.BatchNorm2d  # an error changes nothing
-    with pytest.raises(InputError, match="no_memory"):
-        norm.convert(nn.BatchNorm2d(3, track_running_stats=False), norm.batch_norm())
+    assert type(mixed[0]) is nn.BatchNorm2d
+
+
+def stopped_counting() -> nn.BatchNorm2d:
+    layer = nn.BatchNorm2d(3)
+    layer.track_running_stats = False
+    return layer
+
+
+def without_beta() -> nn.BatchNorm2d:
+    layer = nn.BatchNorm2d(3)
+    layer.register_parameter("bias", None)
+    return layer
+
+
+REFUSED: list[tuple[Callable[[], nn.Module], norm.NormPolicy, str]] = [
+    (lambda: nn.BatchNorm2d(3, track_running_stats=False), norm.batch_norm(), r"norm\.no_memory"),
+    (lambda: nn.LazyBatchNorm2d(), norm.batch_norm(), "run a forward"),
+    (stopped_counting, norm.batch_norm(), r"track_running_stats=False.*norm\.freeze"),
+    (without_beta, norm.batch_norm(), "only one of gamma and beta"),
+    (lambda: nn.Linear(3, 3), norm.batch_norm(), "Linear has no BatchNorm layer to convert$"),
+    (
+        lambda: nn.Sequential(nn.LayerNorm(3), nn.GroupNorm(1, 3)),
+        norm.batch_norm(),
+        "its GroupNorm, LayerNorm never looks at other examples.*group_norm=True",
+    ),
+]
+
+
+@pytest.mark.filterwarnings("ignore:Lazy modules")
+@pytest.mark.parametrize(("make", "policy", "text"), REFUSED)
+def test_what_cannot_be_converted_is_refused(make: Callable[[], nn.Module], policy: norm.NormPolicy, text: str) -> None:
+    with pytest.raises(InputError, match=text):
+        norm.convert(make(), policy)
+
+
+def test_a_branch_that_is_not_there_cannot_be_restored() -> None:
     with pytest.raises(InputError, match="no branch 'x'"):
         norm.restore(norm.Norm(3), branch="x")
+
+
+@pytest.mark.filterwarnings("ignore:Lazy modules")
+def test_a_lazy_layer_that_saw_an_input_is_a_plain_one() -> None:
+    net = nn.Sequential(nn.LazyBatchNorm2d())
+    net(torch.randn(2, 3, 4, 4))
+    assert isinstance(norm.convert(net, norm.batch_norm())[0], norm.Norm)
+
+
+def test_sync_layers_go_on_syncing_unless_the_policy_says_otherwise() -> None:
+    net: Any = nn.Sequential(nn.SyncBatchNorm(4), nn.BatchNorm2d(4))
+    norm.convert(net, norm.split())
+    workers = [each.policy.sharing.workers for each in net]
+    assert workers == [norm.Workers(), None]
+    again = list(net)
+    assert list(norm.convert(net, norm.split())) == again
+    norm.convert(net, norm.ghost(2))
+    assert net[0].policy == net[1].policy
+    norm.convert(net, norm.batch_norm())
+    assert net[0].policy.sharing.workers == norm.Workers()
+    assert [type(each) for each in norm.restore(net)] == [nn.SyncBatchNorm, nn.BatchNorm2d]
+
+
+def test_a_first_branch_of_another_name_keeps_its_parameters() -> None:
+    net: Any = norm.convert(model(), norm.split(("main", "aux")))
+    main, aux = net[1].weight, net[1].branches["aux"].weight
+    norm.convert(net, norm.split(("clean", "aux")))
+    assert net[1].weight is main
+    assert net[1].branches["aux"].weight is aux
+    norm.convert(net, norm.split(("aux", "clean")))
+    assert net[1].weight is aux
+    assert net[1].branches["clean"].weight is main
+    norm.convert(net, norm.split(("new", "aux")))
+    assert net[1].branches["aux"].weight is aux
+    assert len({id(p) for p in net[1].parameters()}) == 4
+    restored: Any = norm.restore(net)
+    assert restored[1].bias is not None
+    assert restored[1] is restored[4]
+
+
+def grouped() -> Any:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.GroupNorm(2, 8), nn.ReLU(), nn.GroupNorm(8, 8, affine=False))
+    with torch.no_grad():
+        net[1].weight.normal_()  # type: ignore[operator]
+    return net
+
+
+def test_group_norm_layers_learn_to_weigh_examples() -> None:
+    net, x = grouped(), torch.randn(5, 3, 8, 8)
+    ours = norm.convert(copy.deepcopy(net), norm.example_weighted(1.0), group_norm=True)
+    assert list(ours.state_dict())[2:4] == list(net.state_dict())[2:4]
+    torch.testing.assert_close(ours.eval()(x), net(x))
+    torch.testing.assert_close(ours.train()(x), net(x))
+    assert ours[1].num_batches_tracked == 1  # and now there is a memory
+    seen = net[0](x).transpose(0, 1).reshape(8, -1)
+    torch.testing.assert_close(ours[1].running_mean, 0.1 * seen.mean(1))
+    layers = list(ours)
+    assert list(norm.convert(ours, norm.example_weighted(1.0), group_norm=True)) == layers
+    weighted = norm.convert(ours, norm.example_weighted(0.9), group_norm=True).eval()
+    assert not torch.allclose(weighted(x), net(x))
+    norm.freeze(nn.Sequential(weighted, nn.BatchNorm2d(8)))
+    assert isinstance(weighted[1].policy.memory, norm.Ema)  # statistics of an example cannot freeze
+    back = norm.restore(weighted)
+    assert [str(a) for a in back] == [str(b) for b in net]
+    assert back[1].weight is layers[1].weight
+    assert torch.equal(back(x), net(x))
+
+
+def test_group_norm_layers_are_asked_for() -> None:
+    mixed: Any = nn.Sequential(nn.BatchNorm2d(4), nn.GroupNorm(2, 4))
+    assert type(norm.convert(mixed, norm.ghost(2))[1]) is nn.GroupNorm
+    with pytest.raises(InputError, match="inside of an example"):
+        norm.convert(mixed, norm.ghost(2) | norm.example_weighted(0.5), group_norm=True)
+    with pytest.raises(InputError, match=r"norm\.example_weighted\(1\.0\)"):
+        norm.convert(mixed, norm.batch_norm(), group_norm=True)
+    norm.convert(mixed, norm.example_weighted(0.5), group_norm=True)
+    norm.convert(mixed, norm.ghost(2))
+    assert mixed[1].policy.sharing.ghosts == norm.Ghosts(1)
 
 
 def test_an_optimizer_built_before_goes_on_training_the_same_parameters() -> None:

@@ -5,6 +5,8 @@ from .affine import parameter_groups as parameter_groups
 from .convert import branch as branch
 from .convert import convert as convert
 from .convert import restore as restore
+from .freeze import freeze as freeze
+from .freeze import unfreeze as unfreeze
 from .inference import ExampleWeighted as ExampleWeighted
 from .inference import Inference as Inference
 from .inference import OwnBatch as OwnBatch

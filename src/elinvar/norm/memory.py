@@ -146,10 +146,12 @@ class Nothing(Memory):
 class Frozen(Memory):
     """The memory normalizes in training too, and never changes: `norm.freeze`.
 
-    before  the memory rule that `norm.unfreeze` gives back
+    before   the memory rule that `norm.unfreeze` gives back
+    stopped  "weight", "bias": gamma and beta, if `norm.unfreeze` is to let them train again
     """
 
     before: Memory = field(default_factory=Ema)
+    stopped: tuple[str, ...] = ()
 
     frozen = True
 
