@@ -12,6 +12,9 @@ Table = Float[Tensor, "groups channels"]
 def moments(x: Float[Tensor, "n c *spatial"], partition: Partition) -> tuple[Table, Table]:
     """Mean and biased variance of each group and channel, by way of those of each row."""
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    if not x.numel():  # zeros that hang on x, so that a backward finds its way
+        zeros = wide.sum() + wide.new_zeros(len(partition.rows), x.shape[1])
+        return zeros, zeros
     values = wide.flatten(2) if wide.ndim > 2 else wide.unsqueeze(-1)
     variance, mean = torch.var_mean(values, dim=2, correction=0)
     if partition.trivial:

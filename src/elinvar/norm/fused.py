@@ -60,7 +60,7 @@ def example_weighted(
     images = _Images(x)
     out = torch.empty_like(images.x)
     tables = images.tables(*memory, gamma, beta)
-    images.run(compiled.example_weighted, partition.index, *tables, alpha, eps, channels, images.beside(out))
+    images.run(compiled.example_weighted, partition.array(), *tables, alpha, eps, channels, images.beside(out))
     return out
 
 
@@ -72,7 +72,7 @@ class _Moments(torch.autograd.Function):
         images.run(compiled.moments, mean, squares)
         groups = np.asarray(partition.rows, np.int64)
         center, variance = (np.empty((len(groups), x.shape[1]), images.wide) for _ in range(2))
-        compiled.pooled(mean, squares, images.length, partition.index, groups, center, variance)
+        compiled.pooled(mean, squares, images.length, partition.array(), groups, center, variance)
         results = torch.from_numpy(center), torch.from_numpy(variance)
         ctx.save_for_backward(x, results[0])
         ctx.partition, ctx.link, ctx.length = partition, link, images.length
@@ -92,7 +92,7 @@ class _Moments(torch.autograd.Function):
         images = _Images(x)
         out = torch.empty_like(images.x)
         tables = images.tables(center, scale, slope, level)
-        images.run(compiled.input_gradient, images.beside(gradient), partition.index, *tables, images.beside(out))
+        images.run(compiled.input_gradient, images.beside(gradient), partition.array(), *tables, images.beside(out))
         return out, None, None
 
 
@@ -114,7 +114,7 @@ class _Affine(torch.autograd.Function):
             return straight, None, -scale * of_shift, of_scale, of_shift, None
         images = _Images(x)
         by_row = images.sums(), images.sums()
-        images.run(compiled.affine_sums, images.beside(gradient), partition.index, *images.tables(center), *by_row)
+        images.run(compiled.affine_sums, images.beside(gradient), partition.array(), *images.tables(center), *by_row)
         of_scale, of_shift = (dense.by_group(torch.from_numpy(sums), partition) for sums in by_row)
         if link is not None:
             link.left = (gradient, scale)
@@ -126,7 +126,7 @@ class _Affine(torch.autograd.Function):
 def _mapped(x: Tensor, partition: Partition, center: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     images = _Images(x)
     out = torch.empty_like(images.x)
-    images.run(compiled.affine, partition.index, *images.tables(center, scale, shift), images.beside(out))
+    images.run(compiled.affine, partition.array(), *images.tables(center, scale, shift), images.beside(out))
     return out
 
 

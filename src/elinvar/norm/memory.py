@@ -1,7 +1,6 @@
 """Memory: what a normalization layer remembers of the batches it saw in training."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,6 +18,8 @@ class Bank(nn.Module):
     the rounding of bfloat16.
     """
 
+    weight: nn.Parameter | None
+    bias: nn.Parameter | None
     running_mean: Tensor | None
     running_var: Tensor | None
     num_batches_tracked: Tensor | None
@@ -53,7 +54,7 @@ class Memory(ABC):
         return self
 
     @abstractmethod
-    def weight(self, bank: Bank) -> float:
+    def weight(self, bank: Bank) -> float | Tensor:
         """The weight of the next update, after `bank` has counted it; the old value keeps the rest."""
 
     def commit(self, bank: Bank, seen: Moments) -> None:
@@ -64,10 +65,10 @@ class Memory(ABC):
             bank.num_batches_tracked.add_(1)
             self.move(bank.running_mean, bank.running_var, seen, self.weight(bank))
 
-    def move(self, mean: Tensor, variance: Tensor, seen: Moments, weight: float) -> None:
+    def move(self, mean: Tensor, variance: Tensor, seen: Moments, weight: float | Tensor) -> None:
         """Change both in place."""
-        mean.mul_(1 - weight).add_(seen.mean, alpha=weight)
-        variance.mul_(1 - weight).add_(seen.variance, alpha=weight)
+        mean.mul_(1 - weight).add_(seen.mean * weight)
+        variance.mul_(1 - weight).add_(seen.variance * weight)
 
 
 @dataclass(frozen=True)
@@ -100,10 +101,14 @@ class Ema(Memory):
 class Average(Memory):
     """Equal weight for every batch so far: torch's `momentum=None`, but empty batches are not counted."""
 
-    by_torch = True
+    @property
+    def by_torch(self) -> bool:  # type: ignore[override]
+        return not torch.compiler.is_compiling()  # torch's kernel wants a number, which a graph would have to wait for
 
-    def weight(self, bank: Bank) -> float:
+    def weight(self, bank: Bank) -> float | Tensor:
         assert bank.num_batches_tracked is not None
+        if torch.compiler.is_compiling():
+            return 1.0 / bank.num_batches_tracked
         return 1.0 / float(bank.num_batches_tracked)
 
 
@@ -126,10 +131,10 @@ class MomentEma(Memory):
     def weight(self, bank: Bank) -> float:
         return self.momentum
 
-    def move(self, mean: Tensor, variance: Tensor, seen: Moments, weight: float) -> None:
-        variance.mul_(1 - weight).add_(seen.biased(), alpha=weight)
-        variance.add_((seen.mean - mean).square(), alpha=weight * (1 - weight))
-        mean.mul_(1 - weight).add_(seen.mean, alpha=weight)
+    def move(self, mean: Tensor, variance: Tensor, seen: Moments, weight: float | Tensor) -> None:
+        variance.mul_(1 - weight).add_(seen.biased() * weight)
+        variance.add_((seen.mean - mean).square() * (weight * (1 - weight)))
+        mean.mul_(1 - weight).add_(seen.mean * weight)
 
 
 @dataclass(frozen=True)
@@ -197,18 +202,23 @@ class Renorm(Memory):
     def weight(self, bank: Bank) -> float:
         return self.momentum
 
-    def limits(self, updates: int) -> tuple[float, float]:
+    def limits(self, updates: Tensor) -> tuple[Tensor, Tensor]:
         """r_max and d_max after so many updates of the memory."""
-        parts = ((updates - self.start) / max(end - self.start, 1) for end in (self.r_end, self.d_end))
-        of_r, of_d = (min(max(part, 0.0), 1.0) for part in parts)
-        # Not r_max * part: an infinite limit must stay plain BatchNorm until `start`.
-        return 1.0 + (of_r and (self.r_max - 1.0) * of_r), of_d and self.d_max * of_d
+        of_r, of_d = self._part(updates, self.r_end), self._part(updates, self.d_end)
+        # Not limit * part: an infinite limit must stay plain BatchNorm until `start`.
+        room = (self.r_max - 1.0) * of_r, self.d_max * of_d
+        return 1.0 + room[0].where(of_r > 0, 0.0), room[1].where(of_d > 0, 0.0)
+
+    def _part(self, updates: Tensor, end: int) -> Tensor:
+        if end == self.start:
+            return (updates >= end).float()
+        return ((updates - self.start) / (end - self.start)).clamp(0.0, 1.0)
 
     def correction(
-        self, own: tuple[Tensor, Tensor], memory: tuple[Tensor, Tensor], updates: Sequence[int], eps: float
+        self, own: tuple[Tensor, Tensor], memory: tuple[Tensor, Tensor], updates: Tensor, eps: float
     ) -> tuple[Tensor, Tensor]:
         """r and d of each group, whose memory was moved `updates` times."""
-        r_max, d_max = own[0].new_tensor([self.limits(count) for count in updates]).T.unsqueeze(2)
+        r_max, d_max = (limit.to(own[0].dtype).unsqueeze(1) for limit in self.limits(updates))
         spread = (memory[1] + eps).sqrt()
         ratio = ((own[1] + eps).sqrt() / spread).clamp(1 / r_max, r_max)
         return ratio, ((own[0] - memory[0]) / spread).clamp(-d_max, d_max)

@@ -53,7 +53,7 @@ def of_groups(mean: Table, variance: Table, counts: Sequence[int]) -> Moments:
 
 def over_channels(mean: Table, variance: Table, width: int) -> tuple[Table, Table]:
     """Moments of each run of `width` neighbouring channels, written to each of them."""
-    by_run = mean.reshape(len(mean), -1, width)
+    by_run = mean.reshape(len(mean), mean.shape[1] // width, width)
     center = by_run.mean(2, keepdim=True)
     spread = (variance.reshape(by_run.shape) + (by_run - center).square()).mean(2, keepdim=True)
     return center.expand_as(by_run).reshape(mean.shape), spread.expand_as(by_run).reshape(mean.shape)

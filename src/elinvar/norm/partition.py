@@ -3,8 +3,8 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
-from typing import Literal
+from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ..check import InputError
 
-Rows = npt.NDArray[np.int64]
+# Plain integers and sequences, so that torch.compile can follow how they are made.
+Rows = Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class Ghosts:
     """
 
     size: int
-    order: Literal["strided", "blocks"] = "strided"
-    rest: Literal["even", "short", "error"] = "even"
+    order: str = "strided"
+    rest: str = "even"
 
     def __post_init__(self) -> None:
         if self.size < 1:
@@ -55,8 +56,12 @@ class Ghosts:
             )
         if self.rest == "short":
             return [rows[start : start + self.size] for start in range(0, max(n, 1), self.size)]
-        ghosts = n if self.size == 1 else max(1, min(-(-n // self.size), n // 2))
-        return [rows[g::ghosts] for g in range(ghosts)] if self.order == "strided" else np.array_split(rows, ghosts)
+        ghosts = max(1, n if self.size == 1 else min(-(-n // self.size), n // 2))
+        if self.order == "strided":
+            return [rows[g::ghosts] for g in range(ghosts)]
+        length, longer = divmod(n, ghosts)  # the first `longer` ghosts have one row more
+        starts = [g * length + min(g, longer) for g in range(ghosts + 1)]
+        return [rows[start:stop] for start, stop in pairwise(starts)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,40 +71,52 @@ class Partition:
     index     group of each row
     rows      number of rows of each group
     branches  branch of each group; groups of a branch are neighbours
+    trivial   whether every row is a group by itself, in order
     """
 
-    index: npt.NDArray[np.int32]
+    index: tuple[int, ...]
     rows: tuple[int, ...]
     branches: tuple[str, ...]
-    _indices: dict[torch.device, Tensor] = field(default_factory=dict, repr=False)
+    trivial: bool
+    _tensors: dict[torch.device, Tensor] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, groups: Sequence[tuple[str, Rows]], total: int) -> "Partition":
         """From the branch and the rows of each group."""
-        index = np.empty(total, np.int32)
+        index = [0] * total
         for number, (_, rows) in enumerate(groups):
-            index[rows] = number
-        return cls(index, tuple(len(rows) for _, rows in groups), tuple(branch for branch, _ in groups))
+            for row in rows:
+                index[row] = number
+        sizes = tuple(len(rows) for _, rows in groups)
+        trivial = index == list(range(total)) and len(groups) == total
+        return cls(tuple(index), sizes, tuple(branch for branch, _ in groups), trivial)
+
+    def array(self) -> npt.NDArray[np.int32]:
+        """Group of each row, as kernels want it."""
+        return self.on(torch.device("cpu")).numpy().astype(np.int32)
 
     def on(self, device: torch.device) -> Tensor:
         """Group of each row, as a tensor on `device`."""
-        if device not in self._indices:
-            self._indices[device] = torch.from_numpy(self.index.astype(np.int64)).to(device)
-        return self._indices[device]
+        if torch.compiler.is_compiling():
+            return torch.tensor(self.index, device=device)
+        if device not in self._tensors:
+            self._tensors[device] = torch.tensor(self.index, dtype=torch.int64, device=device)
+        return self._tensors[device]
 
     def counts(self, x: Tensor) -> tuple[int, ...]:
         """Values per channel of each group in a batch x."""
         values = math.prod(x.shape[2:])
         return tuple(n * values for n in self.rows)
 
-    @cached_property
-    def trivial(self) -> bool:
-        """Whether every row is a group by itself, in order."""
-        return len(self.rows) == len(self.index) and bool((self.index == np.arange(len(self.index))).all())
 
-
-@lru_cache(maxsize=256)
 def each_row(owners: Partition) -> Partition:
     """Every row a group by itself, in the branch that `owners` says."""
-    branches = tuple(owners.branches[group] for group in owners.index)
-    return Partition(np.arange(len(owners.index), dtype=np.int32), (1,) * len(owners.index), branches)
+    return _each_row_anew(owners) if torch.compiler.is_compiling() else _each_row(owners)
+
+
+def _each_row_anew(owners: Partition) -> Partition:
+    rows = range(len(owners.index))
+    return Partition(tuple(rows), (1,) * len(rows), tuple(owners.branches[group] for group in owners.index), True)
+
+
+_each_row = lru_cache(maxsize=256)(_each_row_anew)

@@ -1,7 +1,7 @@
 """Policies by the names under which people know them; join them with `|`."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 from .affine import Affine
 from .inference import ExampleWeighted, OwnBatch
@@ -34,7 +34,7 @@ def no_memory() -> NormPolicy:
     return NormPolicy(memory=Nothing(), inference=OwnBatch())
 
 
-def ghost(size: int, order: Literal["strided", "blocks"] = "strided") -> NormPolicy:
+def ghost(size: int, order: str = "strided") -> NormPolicy:
     """Ghost BatchNorm: about `size` examples share statistics (Hoffer et al. 2017; Summers, thesis, section 4.3.2).
 
     The memory moves once per batch, by the moments of the whole batch, as in the thesis; Hoffer's moves once per ghost.
@@ -59,11 +59,16 @@ def batch_group(groups: int, examples: int | None = None, *, alpha: float = 0.0)
     return policy | example_weighted(alpha) if alpha else policy
 
 
-def group_norm(groups: int) -> NormPolicy:
-    """`nn.GroupNorm(groups)`: each example by itself, in training and at test (Wu and He 2018)."""
-    return NormPolicy(
-        sharing=WholeBatch(ghosts=Ghosts(1), channel_groups=groups), memory=Nothing(), inference=OwnBatch()
-    )
+def group_norm(groups: int, *, alpha: float = 1.0) -> NormPolicy:
+    """`nn.GroupNorm(groups)`: each example by itself, in training and at test (Wu and He 2018).
+
+    alpha  weight of the example itself at test; below 1 the layer also remembers training's statistics, and the rest
+           goes to them (Summers, thesis, section 4.3.1)
+    """
+    sharing = WholeBatch(ghosts=Ghosts(1), channel_groups=groups)
+    if alpha == 1.0:
+        return NormPolicy(sharing=sharing, memory=Nothing(), inference=OwnBatch())
+    return NormPolicy(sharing=sharing, inference=ExampleWeighted(alpha))
 
 
 def instance_norm() -> NormPolicy:

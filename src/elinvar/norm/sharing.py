@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-import numpy as np
+import torch
 
 from ..check import InputError
 from ..routing import Span
@@ -59,8 +59,13 @@ class Sharing(ABC):
         return _partition(replace(self, ghosts=None, workers=None), spans, branches)
 
 
-@lru_cache(maxsize=256)
 def _partition(sharing: Sharing, spans: tuple[Span, ...], branches: tuple[str, ...]) -> Partition:
+    # Under torch.compile what is made here is a constant of the graph, and a cache would only be in the way.
+    make = _anew if torch.compiler.is_compiling() else _cached
+    return make(sharing, spans, branches)
+
+
+def _anew(sharing: Sharing, spans: tuple[Span, ...], branches: tuple[str, ...]) -> Partition:
     total = spans[-1].stop
     groups = sharing.meeting(spans, branches)
     if sharing.ghosts is not None:
@@ -70,12 +75,15 @@ def _partition(sharing: Sharing, spans: tuple[Span, ...], branches: tuple[str, .
     return Partition.of(kept or groups[:1], total)
 
 
+_cached = lru_cache(maxsize=256)(_anew)
+
+
 @dataclass(frozen=True)
 class WholeBatch(Sharing):
     """All rows together, whatever their view or branch: `nn.BatchNorm2d`, and AugMix's joint forward of three views."""
 
     def meeting(self, spans: tuple[Span, ...], branches: tuple[str, ...]) -> list[tuple[str, Rows]]:
-        return [(branches[0], np.arange(spans[-1].stop))]
+        return [(branches[0], range(spans[-1].stop))]
 
 
 @dataclass(frozen=True)
@@ -86,7 +94,7 @@ class PerView(Sharing):
     """
 
     def meeting(self, spans: tuple[Span, ...], branches: tuple[str, ...]) -> list[tuple[str, Rows]]:
-        return [(branches[0], np.arange(start, stop)) for start, stop, _ in spans]
+        return [(branches[0], range(start, stop)) for start, stop, _ in spans]
 
 
 @dataclass(frozen=True)
@@ -97,10 +105,10 @@ class PerBranch(Sharing):
 
     def meeting(self, spans: tuple[Span, ...], branches: tuple[str, ...]) -> list[tuple[str, Rows]]:
         check_branches(spans, branches)
-        met = {
-            branch: [np.arange(span.start, span.stop) for span in spans if span.branch == branch] for branch in branches
-        }
-        return [(branch, np.concatenate([*rows, np.arange(0)])) for branch, rows in met.items()]
+        return [
+            (branch, [row for start, stop, own in spans if own == branch for row in range(start, stop)])
+            for branch in branches
+        ]
 
 
 def check_branches(spans: tuple[Span, ...], branches: tuple[str, ...]) -> None:

@@ -1,7 +1,7 @@
 """What a normalization layer holds: a policy, a bank for each branch, and the moments that it proposes."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -41,11 +41,10 @@ class Remembering(Routed, Bank):
         self.kind: type[nn.Module] = nn.BatchNorm2d  # what `restore` makes of it
         separate, remembers = self.policy.affine is Affine.SEPARATE, self.policy.memory.remembers
         self.hold(channels, affine=self.policy.affine is not Affine.NONE, remembers=remembers)
-        self.branches = nn.ModuleDict()
-        for name in self.policy.branches[1:]:
-            branch = Bank()
-            branch.hold(channels, affine=separate, remembers=remembers)
-            self.branches[name] = branch
+        others = {name: Bank() for name in self.policy.branches[1:]}
+        for bank in others.values():
+            bank.hold(channels, affine=separate, remembers=remembers)
+        self.branches: Mapping[str, nn.Module] = nn.ModuleDict(others) if others else {}
         self._proposals: list[tuple[str, Moments]] = []
 
     @property
@@ -158,8 +157,9 @@ class Remembering(Routed, Bank):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def extra_repr(self) -> str:
-        p = self.policy
-        return f"{self.num_features}, {p.sharing}, {p.memory}, {p.inference}, affine={p.affine}, branches={p.branches}"
+        usual = replace(batch_norm(), memory=Ema(0.1))
+        said = (f.name for f in fields(usual) if getattr(self.policy, f.name) != getattr(usual, f.name))
+        return ", ".join([str(self.num_features), *(f"{name}={getattr(self.policy, name)}" for name in said)])
 
 
 def _once_if_equal(branches: tuple[str, ...]) -> tuple[str, ...]:
