@@ -7,6 +7,10 @@ from .convert import convert as convert
 from .convert import restore as restore
 from .freeze import freeze as freeze
 from .freeze import unfreeze as unfreeze
+from .folded import FusedTrainingWarning as FusedTrainingWarning
+from .fuse import Fusion as Fusion
+from .fuse import fuse as fuse
+from .graph import reaches_output as reaches_output
 from .inference import ExampleWeighted as ExampleWeighted
 from .inference import Inference as Inference
 from .inference import OwnBatch as OwnBatch

@@ -8,8 +8,8 @@ from torch import nn
 
 from ..check import InputError
 from ..routing import Routing, Trace, route
-from .known import known
 from .layer import Norm
+from .parts import is_batch_norm, is_group_norm
 from .policy import NormPolicy
 from .swap import as_before, with_policy
 from .walk import places, put
@@ -43,13 +43,7 @@ def convert(model: M, policy: NormPolicy, *, group_norm: bool = False) -> M:
     what the subclass adds), for lazy layers that saw no input, and for a model in which there is nothing to convert.
     """
 
-    def wanted(module: nn.Module) -> bool:
-        entry = known(module.kind if isinstance(module, Norm) else type(module))
-        if isinstance(module, nn.GroupNorm) or (entry is not None and entry.single):
-            return group_norm
-        return entry is not None or isinstance(module, nn.modules.batchnorm._BatchNorm)
-
-    found = places(model, wanted)
+    found = places(model, lambda module: is_batch_norm(module) or (group_norm and is_group_norm(module)))
     if not found:
         raise InputError(_nothing(model))
     return put(model, found, lambda layer: with_policy(layer, policy))

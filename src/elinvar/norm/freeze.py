@@ -10,6 +10,7 @@ from ..check import InputError
 from .known import known
 from .layer import Norm
 from .memory import Frozen
+from .parts import is_batch_norm
 from .policy import NormPolicy
 from .swap import with_policy
 from .walk import places, put
@@ -36,7 +37,7 @@ def freeze(model: M, *, affine: bool = True) -> M:
     Source   Wu and Johnson 2021, section 4.3, for the last epochs (whether gamma and beta train there is not said).
              Freeze what `norm.precise` measured rather than a moving average.
     """
-    found = places(model, _is_batch_norm)
+    found = places(model, is_batch_norm)
     if not found:
         raise InputError(f"{type(model).__name__} has no BatchNorm layer to freeze")
     bare = {id(layer) for _, _, layer in found if isinstance(layer, Norm) and not layer.policy.memory.remembers}
@@ -68,12 +69,6 @@ def unfreeze(model: M) -> M:
     return model
 
 
-def _is_batch_norm(module: nn.Module) -> bool:
-    entry = known(module.kind if isinstance(module, Norm) else type(module))
-    ours = isinstance(module, Norm | nn.modules.batchnorm._BatchNorm)
-    return not entry.single if entry is not None else ours
-
-
 def _is_frozen(module: nn.Module) -> bool:
     entry = known(type(module))
     return entry is not None and entry.frozen
@@ -81,7 +76,7 @@ def _is_frozen(module: nn.Module) -> bool:
 
 def _layers(model: nn.Module) -> Iterator[Norm]:
     for module in model.modules():
-        if isinstance(module, Norm) and _is_batch_norm(module):
+        if isinstance(module, Norm) and is_batch_norm(module):
             yield module
 
 

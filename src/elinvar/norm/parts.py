@@ -94,3 +94,15 @@ def of_other(layer: nn.Module) -> Parts:
         group=says("process_group"),
         groups=says("num_groups"),
     )
+
+
+def is_batch_norm(module: nn.Module) -> bool:
+    """Whether a module is a layer of BatchNorm, ours or of another library, known or not."""
+    entry = known(module.kind if isinstance(module, Norm) else type(module))
+    return isinstance(module, nn.modules.batchnorm._BatchNorm) or (entry is not None and not entry.single)
+
+
+def is_group_norm(module: nn.Module) -> bool:
+    """Whether a module is a layer of GroupNorm, or was one before it was converted."""
+    entry = known(module.kind if isinstance(module, Norm) else type(module))
+    return isinstance(module, nn.GroupNorm) or (entry is not None and entry.single)
