@@ -236,3 +236,61 @@ def test_more_branches_and_old_checkpoints_start_from_the_first() -> None:
     assert layer(three, 1).weight.requires_grad
     assert layer(three, 1).branches["third"].weight.requires_grad
     assert not layer(three, 1).branches["aux"].weight.requires_grad
+
+
+def keys_of(key: Callable[[int, str], str], affine: bool = True) -> dict[str, torch.Tensor]:
+    """A checkpoint of two layers with three branches each; `key` names a tensor of a branch."""
+    names = (*(("weight", "bias") if affine else ()), "running_mean", "running_var", "num_batches_tracked")
+    counted = {
+        f"{layer}.{key(branch, name)}": torch.full((4,) if name != "num_batches_tracked" else (), 10 * branch + place)
+        for layer in (0, 1)
+        for branch in range(3)
+        for place, name in enumerate(names, start=0 if affine else 2)
+    }
+    if not affine:
+        counted |= {f"{layer}.{name}": torch.full((4,), place) for layer in (0, 1) for place, name in enumerate(AFFINE)}
+    return counted
+
+
+AFFINE = ("weight", "bias")
+
+
+@pytest.mark.parametrize("affine", ["separate", "shared"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        lambda branch, name: f"aux_bn.{branch - 1}.{name}" if branch else name,
+        lambda branch, name: f"{branch}.{name}",
+        lambda branch, name: f"branches.{' bc'[branch]}.{name}" if branch else f"batchnorm.{name}",
+    ],
+    ids=["timm", "detectron2", "composer"],
+)
+def test_checkpoints_of_other_libraries_are_translated(key: Callable[[int, str], str], affine: str) -> None:
+    net: Any = nn.Sequential(nn.BatchNorm2d(4), nn.BatchNorm2d(4))
+    norm.convert(net, norm.split(("a", "b", "c"), affine=affine))
+    state = keys_of(key, affine == "separate")
+    before = dict(state)
+    norm.import_state_dict(net, state)
+    assert state == before
+    for layer in net:
+        for number, branch in enumerate("abc"):
+            bank, (weight, bias) = layer.bank(branch), layer.affine_of(branch)
+            at = 10 * number if affine == "separate" else 0
+            assert torch.equal(weight, torch.full((4,), float(at)))
+            assert torch.equal(bias, torch.full((4,), at + 1.0))
+            assert torch.equal(bank.running_mean, torch.full((4,), 10 * number + 2.0))
+            assert torch.equal(bank.running_var, torch.full((4,), 10 * number + 3.0))
+            assert bank.num_batches_tracked == 10 * number + 4
+
+
+def test_plain_checkpoints_and_what_does_not_fit() -> None:
+    layer = norm.Norm(4, norm.split())
+    plain = nn.BatchNorm1d(4)
+    nn.init.normal_(plain.weight)
+    norm.import_state_dict(layer, plain.state_dict())
+    assert torch.equal(layer.get_parameter("branches.aux.weight"), plain.weight)
+    with pytest.raises(InputError, match=r"a branch number 2 for 'the layer'.*\('main', 'aux'\)"):
+        norm.import_state_dict(layer, {"aux_bn.1.weight": torch.zeros(4)})
+    with pytest.raises(RuntimeError, match="Unexpected key"):
+        norm.import_state_dict(layer, {**plain.state_dict(), "extra": torch.zeros(1)})
+    assert norm.import_state_dict(layer, {"extra": torch.zeros(1)}, strict=False).unexpected_keys == ["extra"]

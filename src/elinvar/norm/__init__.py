@@ -5,6 +5,7 @@ from .affine import parameter_groups as parameter_groups
 from .convert import branch as branch
 from .convert import convert as convert
 from .convert import restore as restore
+from .foreign import import_state_dict as import_state_dict
 from .freeze import freeze as freeze
 from .freeze import unfreeze as unfreeze
 from .folded import FusedTrainingWarning as FusedTrainingWarning
