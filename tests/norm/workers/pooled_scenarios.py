@@ -95,14 +95,6 @@ def outcome(call: Callable[[], Any]) -> str:
     return "nothing was raised"
 
 
-def unchecked(**fields: object) -> None:
-    """A `Workers` made outside of the tests, where nothing compares arguments with annotations before it does."""
-    workers = Workers()
-    for name, value in fields.items():
-        object.__setattr__(workers, name, value)
-    workers.__post_init__()
-
-
 def layers(rank: int, world: int) -> Any:
     return {(sizes, groups): layer(sizes, rank, groups, Workers()) for sizes in SIZES[world] for groups in (1, 2)}
 
@@ -164,7 +156,7 @@ def some_workers(rank: int, world: int) -> Any:
         "made once": blocks.peers() is Workers(every=2, weighting="workers").peers(),
         "alone": Workers(every=1).peers() is None,
         "indivisible": outcome(lambda: Workers(every=3).peers()),
-        "not a member": outcome(lambda: unchecked(group=strides[1 - rank % 2])),
+        "not a member": outcome(lambda: Workers(strides[1 - rank % 2])),
     }
 
 

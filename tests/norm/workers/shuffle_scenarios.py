@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from elinvar import norm
 from elinvar.check import InputError
 from elinvar.norm.workers import Shuffled, shuffle, unshuffle
-from elinvar.norm.workers.shuffle import shuffle_spans
+from elinvar.norm.workers.shuffling import shuffle_spans
 from elinvar.routing import Routing, Trace, route
 
 # Rows of each worker.

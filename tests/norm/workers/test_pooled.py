@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from elinvar import config, norm
 from elinvar.check import InputError
 from elinvar.norm.workers import Workers, across
+from elinvar.recipes.table import recipe
 
 SIZES: dict[int, list[tuple[int, ...]]] = {
     1: [(4,)],
@@ -171,12 +174,24 @@ def test_without_a_process_group_tables_come_back_as_they_are() -> None:
         ({"weighting": "rows"}, "weighting: got 'rows', expected 'elements' or 'workers'"),
     ],
 )
-def test_meaningless_workers_are_refused(fields: dict[str, object], message: str) -> None:
-    workers = Workers()
-    for name, value in fields.items():  # past the tests' own comparison with the annotations
-        object.__setattr__(workers, name, value)
+def test_meaningless_workers_are_refused(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=re.escape(message)):
-        workers.__post_init__()
+        Workers(**fields)
+
+
+def test_a_recipe_file_holds_workers_but_no_group(tmp_path: Path) -> None:
+    policy = norm.NormPolicy(sharing=norm.WholeBatch(workers=Workers(every=2, weighting="workers")))
+    known = recipe("standard")
+    known = replace(known, train=replace(known.train, norm=policy))
+    text = config.dump(known)
+    (tmp_path / "recipe.yaml").write_text(text)
+    assert config.load(tmp_path / "recipe.yaml") == known
+    assert "every: 2" in text
+    for group in ("wave", "wave.Wave_read"):
+        (tmp_path / "recipe.yaml").write_text(text.replace("group: null", f"group: {group}").replace("every: 2", ""))
+        with pytest.raises(InputError):
+            config.load(tmp_path / "recipe.yaml", trust=True)
+        assert "wave" not in sys.modules
 
 
 def test_a_group_and_blocks_of_the_default_group_exclude_each_other() -> None:

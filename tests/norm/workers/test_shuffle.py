@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from elinvar import norm
 from elinvar.check import InputError
 from elinvar.norm.workers import Shuffled, shuffle, unshuffle
-from elinvar.norm.workers.shuffle import arranged
+from elinvar.norm.workers.shuffling import arranged
 from elinvar.rng import Seeds, Source
 from elinvar.routing import Routing, Trace, route
 
@@ -274,6 +274,12 @@ def test_all_orders_are_equally_likely() -> None:
     statistic = sum((count - expected) ** 2 / expected for count in seen.values())
     assert len(seen) == 24
     assert statistic < chi2.ppf(1 - 1e-4, 23)
+
+
+def test_spans_are_shuffled_independently() -> None:
+    (order,), (sizes,) = arranged([[20, 20]], 1, 1)
+    assert sizes == (20, 20)
+    assert not torch.equal(order[:20], order[20:] - 20)
 
 
 def test_the_global_generator_is_not_used() -> None:

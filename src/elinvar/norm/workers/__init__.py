@@ -2,7 +2,7 @@
 
 from .group import Workers as Workers
 from .pooled import across as across
-from .shuffle import Shuffle as Shuffle
-from .shuffle import shuffle as shuffle
-from .shuffle import unshuffle as unshuffle
 from .shuffled import Shuffled as Shuffled
+from .shuffling import Shuffle as Shuffle
+from .shuffling import shuffle as shuffle
+from .shuffling import unshuffle as unshuffle

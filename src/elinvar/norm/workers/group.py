@@ -1,7 +1,7 @@
 """Which workers share statistics, as plain data that survives copies and pickles of a model."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import torch.distributed as dist
@@ -27,7 +27,7 @@ class Unpickled:
 class Workers:
     """Statistics pooled over the processes of a group (SyncBatchNorm).
 
-    group      the process group; None: the default one, looked up at each forward
+    group      a `torch.distributed.ProcessGroup`; None: the default one, looked up at each forward
     every      instead of a group: blocks of this many consecutive ranks, each synchronized by itself, which makes
                normalization batches of `every` workers. The groups are made at the first training forward, in which
                therefore every process of the default group must take part
@@ -43,9 +43,9 @@ class Workers:
              in results. Ours is "elements", which torch has too.
     """
 
-    group: ProcessGroup | Unpickled | None = None
+    group: Any = None  # a recipe file can hold none, and a class here would be one that its parser imports by name
     every: int | None = None
-    weighting: Literal["elements", "workers"] = "elements"
+    weighting: str = "elements"
 
     def __post_init__(self) -> None:
         if not isinstance(self.group, ProcessGroup | Unpickled | None):

@@ -7,7 +7,7 @@ from ...check import InputError
 from ...rng import Seeds, Source
 from ...routing import Routed, Routing, Session
 from .group import ProcessGroup, Workers
-from .shuffle import arranged, shuffle_spans, unshuffle
+from .shuffling import arranged, shuffle_spans, unshuffle
 
 
 class Shuffled(nn.Module):
@@ -29,8 +29,8 @@ class Shuffled(nn.Module):
     block's layers are told how many rows of it they get. Outside of a step, virtual workers are remembered one after
     the other.
 
-    All workers must run it equally often, also with no rows. In eval mode
-    it is the block. Wrapped keys in a checkpoint start with `block.`.
+    All workers must run it, and its backward, equally often, also with no rows. In eval mode it is the block. The
+    block's keys in a checkpoint start with `block.`.
 
     Raises `InputError` if the block gives anything but a tensor with as many rows, in a `norm.VirtualBatch`, and in
     activation checkpointing, whose second forward would shuffle differently: checkpoint layers of the block instead.

@@ -39,7 +39,8 @@ def shuffle(x: Tensor, *, key: int, group: ProcessGroup | None = None) -> tuple[
 
     Returns this worker's piece, and what `unshuffle` needs. Values are moved, never computed: there and back is exact,
     for every dtype. A gradient travels to the worker that holds the row, unscaled: with DistributedDataParallel the
-    mean over workers is what it was. All workers must call it equally often, also with no rows. Differentiable once.
+    mean over workers is what it was. Differentiable once. All workers must call it, and run its backward, equally
+    often, also with no rows; x requires a gradient on all of them or on none.
 
     Source   Wu and Johnson 2021, section 6.1 and figure 9; He et al., "Momentum contrast", 2020, where no gradient is
              needed and workers hold equally many. The paper's code cuts off pieces of ceil(T / W) rows, which can leave
