@@ -47,4 +47,7 @@ from .sharing import PerView as PerView
 from .sharing import Sharing as Sharing
 from .sharing import WholeBatch as WholeBatch
 from .virtual import VirtualBatch as VirtualBatch
+from .workers import Shuffled as Shuffled
 from .workers import Workers as Workers
+from .workers import shuffle as shuffle
+from .workers import unshuffle as unshuffle
