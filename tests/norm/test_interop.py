@@ -116,8 +116,8 @@ def test_a_model_without_batchnorm_says_so(name: str) -> None:
         norm.convert(timm.create_model(name), norm.batch_norm())
 
 
-def noisy(channels: int) -> Any:
-    return layers.BatchNormAct2d(channels, act_layer=nn.PReLU, drop_layer=lambda: nn.Dropout(0.5))
+def noisy(channels: int, act: type[nn.Module] = nn.Sigmoid) -> Any:
+    return layers.BatchNormAct2d(channels, act_layer=act, drop_layer=lambda: nn.Dropout(0.5))
 
 
 LAYERS: dict[str, Callable[[], nn.Module]] = {
@@ -129,6 +129,7 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
     "frozen": lambda: ops.FrozenBatchNorm2d(4, eps=1e-3),
     "activated": lambda: layers.BatchNormAct2d(4, act_layer=nn.SiLU),
     "dropped and activated": lambda: noisy(4),
+    "activated by parameters": lambda: noisy(4, nn.PReLU),
     "not activated": lambda: layers.BatchNormAct2d(4, apply_act=False),
     "frozen, activated": lambda: layers.FrozenBatchNormAct2d(4, act_layer=nn.SiLU),
     "synchronized, activated": lambda: layers.convert_sync_batchnorm(noisy(4)),
@@ -159,7 +160,7 @@ def test_every_known_layer_comes_back_as_it_was(name: str) -> None:
 
 
 def test_activations_have_no_gamma() -> None:
-    net: Any = norm.convert(nn.Sequential(noisy(4)), norm.batch_norm())
+    net: Any = norm.convert(nn.Sequential(noisy(4, nn.PReLU)), norm.batch_norm())
     groups: Any = {group["name"]: group["params"] for group in norm.parameter_groups(net, 0.1)}
     assert groups["weights"] == [net[0].act.weight]
     assert groups["norm"] == [net[0].weight, net[0].bias]
@@ -197,6 +198,10 @@ def test_splits_become_branches() -> None:
     assert list(back.state_dict()) == list(theirs.state_dict())
     assert torch.equal(back[1].aux_bn[1].weight, theirs[1].aux_bn[1].weight)
     torch.testing.assert_close(back.train()(x), theirs.train()(x))
+    tied: Any = norm.restore(
+        norm.convert(norm.convert(copy.deepcopy(theirs), norm.split(names)), norm.split(names, "shared"))
+    )
+    assert len({id(parameter) for parameter in tied[3].parameters()}) == 6
     with pytest.raises(InputError, match="has 3 splits"):
         norm.convert(theirs, norm.split())
     with pytest.raises(InputError, match="'shared' would drop"):
