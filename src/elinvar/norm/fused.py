@@ -5,23 +5,16 @@ The gradient of x flows through both passes. Each could return a tensor of the b
 in one pass.
 """
 
-import math
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..parallel import for_pieces
-from . import compiled, dense
+from . import compiled, compiled_tables, dense
+from .images import Images
 from .partition import Partition
 
 Table = Float[Tensor, "groups channels"]
-Array = npt.NDArray[Any]
-_PIECE = 1 << 20  # bytes of a batch that a thread takes at once: about what a core's own cache holds
-_NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
 
 
 class Link:
@@ -57,7 +50,7 @@ def example_weighted(
 
     channels  neighbouring channels that share statistics
     """
-    images = _Images(x)
+    images = Images(x)
     out = torch.empty_like(images.x)
     tables = images.tables(*memory, gamma, beta)
     images.run(compiled.example_weighted, partition.array(), *tables, alpha, eps, channels, images.beside(out))
@@ -67,12 +60,12 @@ def example_weighted(
 class _Moments(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, partition, link):  # type: ignore[no-untyped-def]
-        images = _Images(x)
+        images = Images(x)
         mean, squares = images.sums(), images.sums()
         images.run(compiled.moments, mean, squares)
         groups = np.asarray(partition.rows, np.int64)
         center, variance = (np.empty((len(groups), x.shape[1]), images.wide) for _ in range(2))
-        compiled.pooled(mean, squares, images.length, partition.array(), groups, center, variance)
+        compiled_tables.pooled(mean, squares, images.length, partition.array(), groups, center, variance)
         results = torch.from_numpy(center), torch.from_numpy(variance)
         ctx.save_for_backward(x, results[0])
         ctx.partition, ctx.link, ctx.length = partition, link, images.length
@@ -89,7 +82,7 @@ class _Moments(torch.autograd.Function):
         if link.left is None:  # y was not asked for
             return _mapped(x, partition, center, slope, level), None, None
         (gradient, scale), link.left = link.left, None
-        images = _Images(x)
+        images = Images(x)
         out = torch.empty_like(images.x)
         tables = images.tables(center, scale, slope, level)
         images.run(compiled.input_gradient, images.beside(gradient), partition.array(), *tables, images.beside(out))
@@ -112,7 +105,7 @@ class _Affine(torch.autograd.Function):
             of_scale, of_shift = dense.affine_sums(gradient, x, partition, center)
             straight = dense.affine(gradient, partition, zero, scale, zero)
             return straight, None, -scale * of_shift, of_scale, of_shift, None
-        images = _Images(x)
+        images = Images(x)
         by_row = images.sums(), images.sums()
         images.run(compiled.affine_sums, images.beside(gradient), partition.array(), *images.tables(center), *by_row)
         of_scale, of_shift = (dense.by_group(torch.from_numpy(sums), partition) for sums in by_row)
@@ -124,43 +117,7 @@ class _Affine(torch.autograd.Function):
 
 
 def _mapped(x: Tensor, partition: Partition, center: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    images = _Images(x)
+    images = Images(x)
     out = torch.empty_like(images.x)
     images.run(compiled.affine, partition.array(), *images.tables(center, scale, shift), images.beside(out))
     return out
-
-
-class _Images:
-    """A batch as the kernels see it: (N, C, L), or (N, L, C) where channels are stored last."""
-
-    def __init__(self, x: Tensor) -> None:
-        self.length = math.prod(x.shape[2:])
-        # With one value per channel both layouts are the same, and the loop over channels is then the long one.
-        self.channels_last = self.length == 1 or (not x.is_contiguous() and x.movedim(1, -1).is_contiguous())
-        self.x = x.movedim(1, -1).contiguous().movedim(-1, 1) if self.channels_last else x.contiguous()
-        self.wide = _NUMPY[torch.promote_types(x.dtype, torch.float32)]
-
-    def sums(self) -> Array:
-        """Room for one number for each row and channel."""
-        return np.empty(self.x.shape[:2], self.wide)
-
-    def tables(self, *tables: Tensor) -> list[Array]:
-        """Tables as arrays of the type that kernels compute in."""
-        return [np.ascontiguousarray(table.detach().numpy(), self.wide) for table in tables]
-
-    def beside(self, other: Tensor) -> Array:
-        """Another tensor of the batch's shape, in its layout; a view wherever `other` has it already."""
-        other = other.detach()
-        rows, channels = self.x.shape[:2]
-        if self.channels_last:
-            flat = other.movedim(1, -1).contiguous().view(rows, self.length, channels)
-        else:
-            flat = other.contiguous().view(rows, channels, self.length)
-        return flat.view(torch.int16).numpy().view(np.uint16) if flat.dtype == torch.bfloat16 else flat.numpy()
-
-    def run(self, kernel: Any, *arguments: Any) -> None:
-        """Call `kernel` for all rows, in pieces on all cores."""
-        x, rows = self.beside(self.x), len(self.x)
-        row_bytes = x.itemsize * self.x.shape[1] * self.length
-        piece = max(1, _PIECE // max(row_bytes, 1))
-        for_pieces(lambda start, stop: kernel(x, self.channels_last, *arguments, start, stop), rows, piece)

@@ -87,14 +87,25 @@ class Norm(Remembering):
         prior = inference.prior if isinstance(inference, OwnBatch) and not self.training else 0.0
         if len(partition.rows) == 1 and self.width == 1 and not (pooled or renorm or prior):
             return self._torch(x, partition.branches[0], training=True)
+        counts = partition.counts(x)
+        if not pooled and any(count * self.width == 1 for count in counts):
+            raise _one_value(f"groups of {partition.rows} rows in an input of shape {tuple(x.shape)}")
+        if by_kernel(x) and not (pooled or renorm or prior):
+            from . import closed
+
+            affine, banks = self.affine_banks(partition)
+            y, seen = closed.normalize(x, partition, affine, banks=banks, width=self.width, eps=self.eps)
+            if self.remembers():
+                self.propose(list(seen.items()))
+            return y
         rows = Rows(x, partition)
-        moments, counts = rows.moments(), partition.counts(x)
+        moments = rows.moments()
         if pooled:
             assert sharing.workers is not None
             mean, variance, of_all = across(*moments, counts, sharing.workers)
             moments, counts = (mean, variance), tuple(of_all.tolist())
-        if any(count * self.width == 1 for count in counts):
-            raise _one_value(f"groups of {partition.rows} rows in an input of shape {tuple(x.shape)}")
+            if any(count * self.width == 1 for count in counts):
+                raise _one_value(f"groups of {counts} values on all workers together")
         own = self.by_width(moments)
         if prior:
             share = prior / (prior + own[0].new_tensor(partition.rows).unsqueeze(1))

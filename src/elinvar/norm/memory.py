@@ -67,8 +67,8 @@ class Memory(ABC):
 
     def move(self, mean: Tensor, variance: Tensor, seen: Moments, weight: float | Tensor) -> None:
         """Change both in place."""
-        mean.mul_(1 - weight).add_(seen.mean * weight)
-        variance.mul_(1 - weight).add_(seen.variance * weight)
+        mean.lerp_(seen.mean.to(mean.dtype), weight)
+        variance.lerp_(seen.variance.to(variance.dtype), weight)
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Average(Memory):
     def weight(self, bank: Bank) -> float | Tensor:
         assert bank.num_batches_tracked is not None
         if torch.compiler.is_compiling():
-            return 1.0 / bank.num_batches_tracked
+            return (1.0 / bank.num_batches_tracked).to(bank.running_mean.dtype)  # type: ignore[union-attr]
         return 1.0 / float(bank.num_batches_tracked)
 
 
@@ -132,9 +132,9 @@ class MomentEma(Memory):
         return self.momentum
 
     def move(self, mean: Tensor, variance: Tensor, seen: Moments, weight: float | Tensor) -> None:
-        variance.mul_(1 - weight).add_(seen.biased() * weight)
+        variance.lerp_(seen.biased().to(variance.dtype), weight)
         variance.add_((seen.mean - mean).square() * (weight * (1 - weight)))
-        mean.mul_(1 - weight).add_(seen.mean * weight)
+        mean.lerp_(seen.mean.to(mean.dtype), weight)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What a normalization layer holds: a policy, a bank for each branch, and the moments that it proposes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -44,7 +44,7 @@ class Remembering(Routed, Bank):
         others = {name: Bank() for name in self.policy.branches[1:]}
         for bank in others.values():
             bank.hold(channels, affine=separate, remembers=remembers)
-        self.branches: Mapping[str, nn.Module] = nn.ModuleDict(others) if others else {}
+        self.branches: Any = nn.ModuleDict(others) if others else {}
         self._proposals: list[tuple[str, Moments]] = []
 
     @property
@@ -65,7 +65,7 @@ class Remembering(Routed, Bank):
 
     def bank(self, branch: str) -> Bank:
         """What holds the memory of `branch`: the layer itself for the first one."""
-        return self if branch == self.policy.branches[0] else self.branches[branch]  # type: ignore[return-value]
+        return self if branch == self.policy.branches[0] else self.branches[branch]
 
     def affine_of(self, branch: str) -> tuple[Tensor | None, Tensor | None]:
         """Gamma and beta of `branch`."""
@@ -82,15 +82,28 @@ class Remembering(Routed, Bank):
         shape = len(partition.rows), self.num_features
         return mean.expand(shape), variance.expand(shape)
 
-    def affine_table(self, partition: Partition, like: Tensor) -> Tables:
-        """Gamma and beta of each group; 1 and 0 where there are none."""
-        shape = len(partition.rows), self.num_features
+    def affine_banks(self, partition: Partition) -> tuple[Tables | None, tuple[int, ...]]:
+        """Gamma and beta, a line for each branch that has its own, and which line each group has."""
         if self.policy.affine is Affine.NONE:
+            return None, (0,) * len(partition.rows)
+        if self.policy.affine is Affine.SHARED:
+            assert self.weight is not None
+            assert self.bias is not None
+            return (self.weight.unsqueeze(0), self.bias.unsqueeze(0)), (0,) * len(partition.rows)
+        present = tuple(dict.fromkeys(partition.branches))
+        gamma, beta = zip(*(self.affine_of(branch) for branch in present), strict=True)
+        return (torch.stack(gamma), torch.stack(beta)), tuple(present.index(branch) for branch in partition.branches)
+
+    def affine_table(self, partition: Partition, like: Tensor) -> Tables:
+        """Gamma and beta of each group, of the kind of `like`; 1 and 0 where there are none."""
+        shape = len(partition.rows), self.num_features
+        affine, banks = self.affine_banks(partition)
+        if affine is None:
             return torch.ones_like(like).expand(shape), torch.zeros_like(like).expand(shape)
-        branches = partition.branches if self.policy.affine is Affine.SEPARATE else self.policy.branches[:1]
-        pairs = [self.affine_of(branch) for branch in _once_if_equal(branches)]
-        gamma, beta = (torch.stack(list(of)).to(like.dtype).expand(shape) for of in zip(*pairs, strict=True))
-        return gamma, beta
+        gamma, beta = (table.to(like.dtype) for table in affine)
+        if len(gamma) == 1:
+            return gamma.expand(shape), beta.expand(shape)
+        return gamma[list(banks)], beta[list(banks)]
 
     def by_width(self, moments: Tables) -> Tables:
         """Moments of each channel, taken together over the channels that share statistics."""

@@ -1,0 +1,52 @@
+"""A batch as the compiled passes see it, and how they are spread over the cores."""
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ..parallel import for_pieces
+
+Array = npt.NDArray[Any]
+_PIECE = 1 << 20  # bytes of a batch that a thread takes at once: about what a core's own cache holds
+_NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
+
+
+class Images:
+    """A batch as the kernels see it: (N, C, L), or (N, L, C) where channels are stored last."""
+
+    def __init__(self, x: Tensor) -> None:
+        self.length = math.prod(x.shape[2:])
+        # With one value per channel both layouts are the same, and the loop over channels is then the long one.
+        self.channels_last = self.length == 1 or (not x.is_contiguous() and x.movedim(1, -1).is_contiguous())
+        self.x = x.movedim(1, -1).contiguous().movedim(-1, 1) if self.channels_last else x.contiguous()
+        self.dtype = torch.promote_types(x.dtype, torch.float32)
+        self.wide = _NUMPY[self.dtype]
+
+    def sums(self) -> Array:
+        """Room for one number for each row and channel."""
+        return np.empty(self.x.shape[:2], self.wide)
+
+    def tables(self, *tables: Tensor) -> list[Array]:
+        """Tables as arrays of the type that kernels compute in."""
+        return [table.detach().to(self.dtype).contiguous().numpy() for table in tables]
+
+    def beside(self, other: Tensor) -> Array:
+        """Another tensor of the batch's shape, in its layout; a view wherever `other` has it already."""
+        other = other.detach()
+        rows, channels = self.x.shape[:2]
+        if self.channels_last:
+            flat = other.movedim(1, -1).contiguous().view(rows, self.length, channels)
+        else:
+            flat = other.contiguous().view(rows, channels, self.length)
+        return flat.view(torch.int16).numpy().view(np.uint16) if flat.dtype == torch.bfloat16 else flat.numpy()
+
+    def run(self, kernel: Any, *arguments: Any) -> None:
+        """Call `kernel` for all rows, in pieces on all cores."""
+        x, rows = self.beside(self.x), len(self.x)
+        row_bytes = x.itemsize * self.x.shape[1] * self.length
+        piece = max(1, _PIECE // max(row_bytes, 1))
+        for_pieces(lambda start, stop: kernel(x, self.channels_last, *arguments, start, stop), rows, piece)
