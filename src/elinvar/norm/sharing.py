@@ -5,7 +5,7 @@ and how many channels (`channel_groups`); a fourth asks for rows of other proces
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
@@ -56,23 +56,22 @@ class Sharing(ABC):
 
     def owners(self, spans: tuple[Span, ...], branches: tuple[str, ...]) -> Partition:
         """Whose memory each row reads: as `partition`, without ghosts."""
-        return _partition(replace(self, ghosts=None, workers=None), spans, branches)
+        return _partition(self, spans, branches, whole=True)
 
 
-def _partition(sharing: Sharing, spans: tuple[Span, ...], branches: tuple[str, ...]) -> Partition:
+def _partition(sharing: Sharing, spans: tuple[Span, ...], branches: tuple[str, ...], whole: bool = False) -> Partition:
     # Under torch.compile what is made here is a constant of the graph, and a cache would only be in the way.
     make = _anew if torch.compiler.is_compiling() else _cached
-    return make(sharing, spans, branches)
+    return make(sharing, spans, branches, whole)
 
 
-def _anew(sharing: Sharing, spans: tuple[Span, ...], branches: tuple[str, ...]) -> Partition:
-    total = spans[-1].stop
+def _anew(sharing: Sharing, spans: tuple[Span, ...], branches: tuple[str, ...], whole: bool) -> Partition:
     groups = sharing.meeting(spans, branches)
-    if sharing.ghosts is not None:
+    if sharing.ghosts is not None and not whole:
         groups = [(branch, rows) for branch, met in groups for rows in sharing.ghosts.cut(met)]
     # Workers must hold tables of one shape, so with them a group may be empty; alone an empty group is nothing.
-    kept = groups if sharing.workers is not None else [group for group in groups if len(group[1])]
-    return Partition.of(kept or groups[:1], total)
+    kept = groups if sharing.workers is not None and not whole else [group for group in groups if len(group[1])]
+    return Partition.of(kept or groups[:1], spans[-1].stop)
 
 
 _cached = lru_cache(maxsize=256)(_anew)

@@ -74,11 +74,11 @@ class Remembering(Routed, Bank):
 
     def memory_table(self, partition: Partition, dtype: torch.dtype) -> Tables:
         """Mean and variance that the branch of each group remembers."""
-        banks = [self.bank(branch) for branch in _once_if_equal(partition.branches)]
-        mean, variance = (
-            torch.stack([getattr(bank, name) for bank in banks]).to(dtype) for name in ("running_mean", "running_var")
-        )
-        mean, variance = self.by_width((mean, variance))
+        banks: list[Any] = [self.bank(branch) for branch in _once_if_equal(partition.branches)]
+        means, variances = [bank.running_mean for bank in banks], [bank.running_var for bank in banks]
+        mean, variance = self.by_width((_lines(means, dtype), _lines(variances, dtype)))
+        if len(mean) == len(partition.rows):
+            return mean, variance
         shape = len(partition.rows), self.num_features
         return mean.expand(shape), variance.expand(shape)
 
@@ -101,6 +101,8 @@ class Remembering(Routed, Bank):
         if affine is None:
             return torch.ones_like(like).expand(shape), torch.zeros_like(like).expand(shape)
         gamma, beta = (table.to(like.dtype) for table in affine)
+        if len(gamma) == shape[0] == 1:
+            return gamma, beta
         if len(gamma) == 1:
             return gamma.expand(shape), beta.expand(shape)
         return gamma[list(banks)], beta[list(banks)]
@@ -173,6 +175,11 @@ class Remembering(Routed, Bank):
         usual = replace(batch_norm(), memory=Ema(0.1))
         said = (f.name for f in fields(usual) if getattr(self.policy, f.name) != getattr(usual, f.name))
         return ", ".join([str(self.num_features), *(f"{name}={getattr(self.policy, name)}" for name in said)])
+
+
+def _lines(tensors: list[Tensor], dtype: torch.dtype) -> Tensor:
+    table = torch.stack(tensors) if len(tensors) > 1 else tensors[0].unsqueeze(0)
+    return table.to(dtype)
 
 
 def _once_if_equal(branches: tuple[str, ...]) -> tuple[str, ...]:
