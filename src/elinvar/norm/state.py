@@ -178,8 +178,9 @@ class Remembering(Routed, Bank):
 
 
 def _lines(tensors: list[Tensor], dtype: torch.dtype) -> Tensor:
-    table = torch.stack(tensors) if len(tensors) > 1 else tensors[0].unsqueeze(0)
-    return table.to(dtype)
+    # Always a copy by `stack`: a compiled graph recomputes views and clones in its backward, from buffers that this very
+    # forward has moved on.
+    return torch.stack(tensors).to(dtype)
 
 
 def _once_if_equal(branches: tuple[str, ...]) -> tuple[str, ...]:
