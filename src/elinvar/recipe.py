@@ -70,6 +70,7 @@ class Sgd(Optimizer):
 
     lr             peak learning rate, before the schedule
     norm_decay     decay of gamma and beta; None: as weight_decay
+    gamma_to       what gamma decays to: 0, or 1 as in the thesis' layer
     bias_decay     decay of other biases; None: as weight_decay
     """
 
@@ -78,6 +79,7 @@ class Sgd(Optimizer):
     nesterov: bool = True
     weight_decay: float = 5e-4
     norm_decay: float | None = None
+    gamma_to: float = 0.0
     bias_decay: float | None = None
 
     def __post_init__(self) -> None:
@@ -92,7 +94,11 @@ class Sgd(Optimizer):
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
         groups = parameter_groups(
-            model, weight_decay=self.weight_decay, norm_decay=self.norm_decay, bias_decay=self.bias_decay
+            model,
+            self.weight_decay,
+            norm_decay=self.norm_decay,
+            gamma_to=self.gamma_to,
+            bias_decay=self.bias_decay,
         )
         return torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov)
 

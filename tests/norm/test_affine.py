@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from elinvar import norm
 from elinvar.check import InputError
 from elinvar.norm import decay
+from elinvar.recipe import Sgd
 
 LR, WD = 0.1, 0.5
 
@@ -243,3 +244,10 @@ for kind in (torch.optim.SGD, torch.optim.AdamW):
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_recipe_says_what_gamma_decays_to(layer: Any) -> None:
+    optimizer = Sgd(lr=LR, momentum=0.0, nesterov=False, weight_decay=0.0, norm_decay=WD, gamma_to=1.0).build(layer)
+    layer.weight.grad = torch.zeros(3)
+    optimizer.step()
+    torch.testing.assert_close(layer.weight.detach(), torch.full((3,), 2.9))
