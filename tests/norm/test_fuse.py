@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -226,6 +228,39 @@ def test_what_a_linear_layer_cannot_hold_is_noticed() -> None:
     net(x)
     with pytest.raises(InputError, match="second axis was normalized"):
         norm.fuse(net)(x)
+
+
+def test_models_of_the_library_are_fused_behind_their_input_layer() -> None:
+    # In a process of its own: the shape checks of the tests take no traced values.
+    code = """
+import torch
+from elinvar import models, norm
+net, x = models.build("resnet-20", classes=10, mean=(0.5,) * 3, std=(0.25,) * 3).eval(), torch.rand(2, 3, 32, 32)
+fused = norm.fuse(net)
+assert len(fused.fusion.folded) == 19 and not fused.fusion.kept, fused.fusion
+torch.testing.assert_close(fused(x), net(x), rtol=1e-4, atol=1e-4)
+assert sum(norm.reaches_output(net).values()) == 10  # the last of each block, and the first: shortcuts have none
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+class Checking(nn.Module):
+    """Looks at values, and has nothing to fold."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if x.sum() > 0 else -x
+
+
+def test_what_has_no_weights_may_do_as_it_likes() -> None:
+    net = settled(
+        nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), Checking(), nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4))
+    )
+    net[4].weight = net[4].bias = None
+    x = torch.randn(2, 3, 5, 5)
+    fused = norm.fuse(net)
+    assert fused.fusion.folded == {"1": "0", "4": "3"}
+    torch.testing.assert_close(fused(x), net(x), rtol=1e-5, atol=1e-6)
 
 
 class Paths(nn.Module):

@@ -20,11 +20,13 @@ LINEAR = {"torch.nn.modules.linear.Linear", "timm.layers.linear.Linear"}
 
 
 class _Tracer(fx.Tracer):
-    """Normalization and linear layers are nodes, whatever they do inside."""
+    """Normalization and linear layers are nodes, and so is what has no weights, whatever they do inside."""
 
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        linear = name_of(type(module)) in CONVOLUTIONS | LINEAR
-        return linear or is_normalization(module) or super().is_leaf_module(module, name)
+        if is_normalization(module) or name_of(type(module)) in CONVOLUTIONS | LINEAR:
+            return True
+        bare = not any(True for _ in module.parameters()) and not any(map(is_normalization, module.modules()))
+        return bare or super().is_leaf_module(module, name)
 
 
 def is_normalization(module: nn.Module) -> bool:
