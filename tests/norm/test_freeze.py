@@ -68,6 +68,17 @@ def test_what_froze_thaws_to_what_it_was() -> None:
     assert [str(a) for a in norm.restore(thawed)] == [str(b) for b in plain]
 
 
+def test_a_momentum_that_is_set_waits_until_the_layer_thaws() -> None:
+    net = norm.freeze(model())
+    for module in net.modules():
+        if hasattr(module, "momentum"):
+            module.momentum = 0.5
+    before = state(net)
+    net(X)
+    assert same(state(net), before)
+    assert norm.unfreeze(net)[4].policy.memory == norm.Ema(0.5)
+
+
 def test_gamma_and_beta_may_go_on_training() -> None:
     net = norm.freeze(model(), affine=False)
     assert net[1].weight.requires_grad

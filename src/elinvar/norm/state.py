@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..check import InputError
 from ..routing import Routed, Trace
 from .affine import Affine
-from .memory import Average, Bank, Ema
+from .memory import Average, Bank, Ema, Frozen
 from .moments import Moments, of_groups, over_channels, pool
 from .partition import Partition
 from .policies import batch_norm
@@ -55,7 +55,10 @@ class Remembering(Routed, Bank):
 
     @momentum.setter
     def momentum(self, value: float | None) -> None:
-        self.policy = replace(self.policy, memory=Average() if value is None else Ema(value))
+        memory = Average() if value is None else Ema(value)
+        frozen = self.policy.memory
+        kept = replace(frozen, before=memory) if isinstance(frozen, Frozen) else memory
+        self.policy = replace(self.policy, memory=kept)
 
     @property
     def width(self) -> int:
