@@ -10,11 +10,14 @@ from elinvar.recipes import RECIPES
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", ROOT / "docs" / "normalization.md"]
 
 
-@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL))
-def test_its_code_runs(code: str) -> None:
-    exec(code, {})
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_its_code_runs(page: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert blocks
+    exec("".join(blocks), {})  # one after the other, as a reader would type them
 
 
 def test_its_commands_exist() -> None:
