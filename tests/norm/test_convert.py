@@ -171,6 +171,13 @@ def test_a_first_branch_of_another_name_keeps_its_parameters() -> None:
     assert restored[1] is restored[4]
 
 
+def test_branches_that_shared_gamma_and_beta_get_their_own() -> None:
+    names = ("a", "b", "c")
+    net: Any = norm.convert(norm.convert(model(), norm.split(names, "shared")), norm.split(names))
+    assert len({id(parameter) for parameter in net[1].parameters()}) == 6
+    assert all(torch.equal(net[1].bank(name).weight, net[1].weight) for name in names)
+
+
 def grouped() -> Any:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.GroupNorm(2, 8), nn.ReLU(), nn.GroupNorm(8, 8, affine=False))

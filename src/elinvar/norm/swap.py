@@ -60,11 +60,12 @@ def _homes(parts: Parts, branches: tuple[str, ...]) -> dict[str, Held]:
     homes = {name: own[name] if name in own else main.copy() for name in branches}
     if old[0] not in homes:  # the first branch got another name: an optimizer still holds its parameters
         homes[branches[0]] = own.get(branches[0], main)
-    spare = main.copy()  # for branches that shared gamma and beta so far
-    return {
-        name: held if held.weight is not None else held._replace(weight=spare.weight, bias=spare.bias)
-        for name, held in homes.items()
-    }
+    return {name: held if held.weight is not None else _with_affine(held, main.copy()) for name, held in homes.items()}
+
+
+def _with_affine(held: Held, of: Held) -> Held:
+    """For a branch that shared gamma and beta so far."""
+    return held._replace(weight=of.weight, bias=of.bias)
 
 
 def _fitted(policy: NormPolicy, parts: Parts) -> NormPolicy:
