@@ -94,8 +94,8 @@ def _sharing(policy: NormPolicy, parts: Parts) -> Sharing:
     within = WholeBatch(ghosts=Ghosts(1), channel_groups=parts.groups)
     if sharing not in (WholeBatch(), within):
         raise InputError(
-            f"{kind} shares statistics inside of an example, the policy says {sharing}; use one that speaks of memory and "
-            "inference alone, as norm.example_weighted(alpha)"
+            f"{kind} shares statistics inside of an example, the policy says {sharing}; use one that only speaks of "
+            "memory and inference, as norm.example_weighted(alpha)"
         )
     if isinstance(policy.inference, Remembered):
         raise InputError(
