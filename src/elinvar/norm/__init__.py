@@ -12,6 +12,7 @@ from .folded import FusedTrainingWarning as FusedTrainingWarning
 from .fuse import Fusion as Fusion
 from .fuse import fuse as fuse
 from .graph import reaches_output as reaches_output
+from .heads import SharedHead as SharedHead
 from .inference import ExampleWeighted as ExampleWeighted
 from .inference import Inference as Inference
 from .inference import OwnBatch as OwnBatch
