@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from elinvar import norm
+from elinvar.routing import Routing, Trace, route
 
 C = 4
 
@@ -81,6 +82,24 @@ def renorm(**settings: float) -> Any:
 def test_without_room_it_is_batch_norm() -> None:
     layer, x = renorm(r_max=1.0, d_max=0.0), values(6, C, 3)
     torch.testing.assert_close(layer(x), F.batch_norm(x, None, None, layer.weight, layer.bias, training=True))
+
+
+def test_gradients_through_both_passes_also_second_ones_and_twice() -> None:
+    """Without room the correction is a constant, so that finite differences see what autograd sees."""
+    layer = renorm(r_max=1.0, d_max=0.0)
+
+    def run(x: Tensor, gamma: Tensor, beta: Tensor) -> Any:
+        with route(layer, Routing(("main",)), Trace.NOTHING):
+            return torch.func.functional_call(layer, {"weight": gamma, "bias": beta}, (x,))
+
+    inputs = values(6, C, 3).requires_grad_(), layer.weight, layer.bias
+    assert torch.autograd.gradcheck(run, inputs)
+    assert torch.autograd.gradgradcheck(run, inputs, fast_mode=True)
+    loss = run(*inputs).square().sum()
+    once = torch.autograd.grad(loss, inputs, retain_graph=True)
+    torch.testing.assert_close(torch.autograd.grad(loss, inputs), once)
+    (of_gamma,) = torch.autograd.grad(run(*inputs).square().sum(), inputs[1:2])
+    torch.testing.assert_close(of_gamma, once[1])
 
 
 def test_with_all_room_training_is_inference_with_gradients_of_batch_norm() -> None:
