@@ -284,6 +284,16 @@ def test_an_empty_batch_is_passed_through_and_not_remembered(row: int) -> None:
     close(dict(head.state_dict()), dict(before))
 
 
+@pytest.mark.parametrize("method", ["joint", "layerwise"])
+@pytest.mark.parametrize("row", [1, 4, 6])
+def test_precise_statistics_of_one_batch_are_those_of_training(row: int, method: str) -> None:
+    head = SharedHead(block(), LEVELS, **ROWS[row])
+    expected = head(maps())
+    for level in (None,) if row == 1 else LEVELS:
+        norm.precise(head, [maps()], method=method, branch=level, forward=lambda head, inputs: head(inputs))
+    torch.testing.assert_close(head.eval()(maps()), expected, rtol=1e-9, atol=1e-9)
+
+
 def test_branches_of_views_pass_through_a_joint_head_only() -> None:
     mixed = Routing(("main", "aux"), (1, 2))
     head = SharedHead(block(), LEVELS, sharing="joint", policy=norm.split())

@@ -48,7 +48,8 @@ class SharedHead(nn.Module):
     between the levels not at all. This is what a BatchNorm layer does that is simply called once for each level.
 
     Inside of `route` its trace is obeyed, and so are its views within a level. Hooks of the layers run, those of
-    Sequentials around them do not. Joint sharing copies what each normalization layer reads.
+    Sequentials around them do not. Joint sharing copies what each normalization layer reads. `norm.precise` measures a
+    joint memory as any other, separate ones level by level: branch="p3", then "p4", and so on.
 
     Raises `InputError` for inconsistent choices; for a BatchNorm layer inside of anything but a Sequential; in forward
     for another number of inputs than levels, for joint inputs of different N or C, for BatchNorm layers of other

@@ -137,6 +137,9 @@ def observed(places: Sequence[Place], see: Callable[[Place, Tensor], Statistics 
 
     def watch(place: Place) -> Callable[..., None]:
         def hook(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            session = getattr(layer, "session", None)
+            if session and place.layer.bank(session.routing.branches[0]) is not place.bank:
+                return  # a shared head calls the layer once for each level, and this level is not being measured
             given = see(place, args[0] if args else next(iter(kwargs.values())))
             place.normalize_by(place.memory if given is None else given)
 
