@@ -107,6 +107,32 @@ def test_values_and_gradients_equal_the_naive_ones(
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-9, atol=1e-9)
 
 
+@given(
+    rows=st.integers(1, 9),
+    groups=st.integers(1, 3),
+    width=st.integers(1, 3),
+    shape=st.lists(st.integers(1, 6), max_size=3),
+    size=st.integers(1, 10),
+    layout=st.sampled_from(["contiguous", "channels_last", "strange"]),
+)
+def test_any_shape(rows: int, groups: int, width: int, shape: list[int], size: int, layout: str) -> None:
+    channels, parts = groups * width, [list(part) for part in Ghosts(size).cut(range(rows))]
+    layer = layer_of(norm.batch_group(groups, size), channels)
+    x = in_layout(values(rows, channels, *shape), layout).requires_grad_()
+    if math.prod(shape) * width * min(map(len, parts)) == 1:
+        with pytest.raises(InputError, match="more than 1 value"):
+            layer(x)
+        return
+    twin = x.detach().clone().requires_grad_()
+    weights = values(rows, channels, *shape, seed=1)
+    (layer(x) * weights).sum().backward()
+    expected = normalized(twin, parts, width=width, gamma=layer.weight.detach(), beta=layer.bias.detach())
+    (expected * weights).sum().backward()  # type: ignore[no-untyped-call]
+    torch.testing.assert_close(x.grad, twin.grad, rtol=1e-6, atol=1e-7)
+    seen = twin.detach().transpose(0, 1).reshape(channels, -1)
+    torch.testing.assert_close(layer.running_mean, 0.1 * seen.mean(1))
+
+
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-6), (torch.bfloat16, 1.6e-2)])
 @pytest.mark.parametrize("name", POLICIES)
