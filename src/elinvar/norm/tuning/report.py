@@ -1,0 +1,63 @@
+"""What tuning found: the whole curve, before and after."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from .tally import Estimate
+
+
+@dataclass(frozen=True)
+class Point(Estimate):
+    """A candidate and its mean loss; see `Estimate` for the numbers.
+
+    alpha    weight of an example's own statistics; None: the model's own rule, which is no single weight
+    weights  share of each branch in the prediction: for `norm.Mixture` if it is more than one
+    """
+
+    alpha: float | None
+    weights: dict[str, float]
+
+    def __str__(self) -> str:
+        alpha = "the model's own rule" if self.alpha is None else f"alpha {self.alpha:.4g}"
+        shares = [f"{share:.4g} {name}" for name, share in self.weights.items() if share]
+        return f"{alpha}, {' + '.join(shares)}" if len(self.weights) > 1 else alpha
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The result of `norm.tune`.
+
+    metric       name of the loss
+    examples     how many were seen
+    curve        every candidate, by mix, then by alpha from neutral on
+    before       the model as it came
+    best         the candidate that was chosen
+    computed     alphas whose logits were computed for every example; those of others were interpolated from them
+    evaluations  what it cost, in forwards of one branch over all examples
+    """
+
+    metric: str
+    examples: int
+    curve: tuple[Point, ...]
+    before: Point
+    best: Point
+    computed: tuple[float | None, ...]
+    evaluations: float
+    _give: Callable[[float], None] = field(repr=False, compare=False)
+
+    def apply(self) -> None:
+        """Give the model the alpha that was found: its layers get `ExampleWeighted` inference, or `Remembered` for 0.
+
+        BatchNorm layers of torch become `Norm`, as by `norm.convert`; unless nothing changes. A mix is not the layers'
+        business: wrap the model in `norm.Mixture(model, tuned.best.weights)`.
+        """
+        if self.best.alpha is not None and self.best.alpha != self.before.alpha:
+            self._give(self.best.alpha)
+
+    def __str__(self) -> str:
+        best = self.best
+        return (
+            f"{self.metric} {self.before.value:.4g} ({self.before}) -> {best.value:.4g} ({best}), "
+            f"gain {best.gain:.2g} ± {best.gain_error:.1g} (standard error, n={self.examples}); "
+            f"{len(self.curve)} candidates at the cost of {self.evaluations:.3g} evaluations"
+        )
