@@ -26,6 +26,7 @@ VERBS = {
     "show": Verb("show", "a picture of any augmentation or corruption"),
     "train": Verb("train", "train a recipe; the same command again continues an interrupted run"),
     "evaluate": Verb("evaluate", "judge trained runs, clean and under shift, and write a report"),
+    "tune": Verb("tune", "better statistics for a trained run, without training"),
     "cite": Verb("cite", "BibTeX for everything that a recipe uses"),
 }
 
