@@ -6,6 +6,7 @@ from inspect import getdoc
 
 from . import augment, infer, shift
 from .data import DATASETS
+from .experiments import EXPERIMENTS
 from .models import MODELS
 from .recipes import RECIPES
 
@@ -47,6 +48,7 @@ KINDS: dict[str, Callable[[], Iterator[tuple[str, str]]]] = {
     "operation": _operations,
     "corruption": lambda: ((name, row.group.value) for name, row in shift.CORRUPTIONS.items()),
     "suite": lambda: iter(infer.SUITES.items()),
+    "experiment": lambda: ((name, row.title) for name, row in EXPERIMENTS.items()),
 }
 
 

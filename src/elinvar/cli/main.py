@@ -27,6 +27,7 @@ VERBS = {
     "train": Verb("train", "train a recipe; the same command again continues an interrupted run"),
     "evaluate": Verb("evaluate", "judge trained runs, clean and under shift, and write a report"),
     "tune": Verb("tune", "better statistics for a trained run, without training"),
+    "reproduce": Verb("reproduce", "small experiments that show one effect of a paper each, and whether it showed"),
     "cite": Verb("cite", "BibTeX for everything that a recipe uses"),
 }
 

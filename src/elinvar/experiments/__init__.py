@@ -10,5 +10,9 @@ from .experiment import Near as Near
 from .experiment import Published as Published
 from .experiment import Rows as Rows
 from .experiment import Scale as Scale
+from .ranges import Range as Range
+from .ranges import output_ranges as output_ranges
+from .series import Series as Series
+from .series import collect as collect
 from .table import EXPERIMENTS as EXPERIMENTS
 from .table import experiment as experiment

@@ -15,7 +15,7 @@ from ..check import InputError
 T = TypeVar("T")
 
 Rows = dict[str, dict[str, float]]
-"""setting -> measure -> number: a table, in the order in which it is read; every seed gives the same rows and columns"""
+"""setting -> measure -> number: a table in the order in which it is read, of the same shape for every seed"""
 
 
 class Scale(StrEnum):
@@ -64,22 +64,28 @@ class Cell:
 
 @dataclass(frozen=True)
 class Exceeds:
-    """Claims that `first` is more than `by` above `second`; judged by Welch's interval of their difference."""
+    """Claims that `first` is more than `by` above `second`; judged by the 95% interval of their difference.
+
+    paired  whether both are readings of the same network, or of two that trained alike until then, so that seeds are
+            paired; otherwise they are not, and the interval is Welch's
+    """
 
     text: str
     first: Cell
     second: Cell
     by: float = 0.0
+    paired: bool = False
 
 
 @dataclass(frozen=True)
 class Near:
-    """Claims that `first` and `second` differ by less than `within`; judged by the same interval."""
+    """Claims that `first` and `second` differ by less than `within`; judged as `Exceeds` is."""
 
     text: str
     first: Cell
     second: Cell
     within: float
+    paired: bool = False
 
     def __post_init__(self) -> None:
         if not self.within > 0:

@@ -4,9 +4,32 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from ..check import unknown
+from . import (
+    adaptive,
+    closed_form,
+    ema,
+    few_classes,
+    frozen_end,
+    normalization_batch,
+    output_range,
+    pattern_leak,
+    population_batch,
+    regions,
+)
 from .experiment import Experiment
 
-_ROWS: tuple[Experiment, ...] = ()
+_ROWS: tuple[Experiment, ...] = (
+    ema.EXPERIMENT,
+    population_batch.EXPERIMENT,
+    closed_form.EXPERIMENT,
+    normalization_batch.EXPERIMENT,
+    frozen_end.EXPERIMENT,
+    adaptive.EXPERIMENT,
+    regions.EXPERIMENT,
+    pattern_leak.EXPERIMENT,
+    few_classes.EXPERIMENT,
+    output_range.EXPERIMENT,
+)
 
 EXPERIMENTS: Mapping[str, Experiment] = MappingProxyType({row.name: row for row in _ROWS})
 
