@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from elinvar import norm
 from elinvar.check import InputError
+from elinvar.norm import layer as layer_module
 from elinvar.norm import rows as rows_module
 from elinvar.norm.partition import Ghosts
 from elinvar.routing import Routing, Trace, route
@@ -76,8 +77,11 @@ def in_layout(x: Tensor, layout: str) -> Tensor:
     return x
 
 
-@pytest.fixture(params=["compiled", "dense"])
+@pytest.fixture(params=["closed", "linked", "dense"])
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The common forward in closed form; two compiled passes with autograd between; tensor operations."""
+    if request.param != "closed":
+        monkeypatch.setattr(layer_module, "by_kernel", lambda x: False)
     if request.param == "dense":
         monkeypatch.setattr(rows_module, "by_kernel", lambda x: False)
     return str(request.param)
