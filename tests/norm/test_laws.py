@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from elinvar import norm
 from elinvar.check import InputError
 from elinvar.norm import layer as layer_module
-from elinvar.norm import rows as rows_module
 from elinvar.norm.partition import Ghosts
+from elinvar.norm.passes import rows as rows_module
 from elinvar.routing import Routing, Trace, route
 from norm_reference import Group, normalized
 

@@ -2,16 +2,16 @@
 
 from .affine import Affine as Affine
 from .affine import parameter_groups as parameter_groups
-from .convert import branch as branch
-from .convert import convert as convert
-from .convert import restore as restore
-from .folded import FusedTrainingWarning as FusedTrainingWarning
-from .foreign import import_state_dict as import_state_dict
-from .freeze import freeze as freeze
-from .freeze import unfreeze as unfreeze
-from .fuse import Fusion as Fusion
-from .fuse import fuse as fuse
-from .graph import reaches_output as reaches_output
+from .conversion.convert import branch as branch
+from .conversion.convert import convert as convert
+from .conversion.convert import restore as restore
+from .conversion.folded import FusedTrainingWarning as FusedTrainingWarning
+from .conversion.foreign import import_state_dict as import_state_dict
+from .conversion.freeze import freeze as freeze
+from .conversion.freeze import unfreeze as unfreeze
+from .conversion.fuse import Fusion as Fusion
+from .conversion.fuse import fuse as fuse
+from .conversion.graph import reaches_output as reaches_output
 from .heads import SharedHead as SharedHead
 from .inference import ExampleWeighted as ExampleWeighted
 from .inference import Inference as Inference

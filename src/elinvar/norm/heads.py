@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from ..check import InputError, unknown
 from ..routing import Routing, Session, Trace
 from .affine import Affine
-from .convert import convert
+from .conversion.convert import convert
+from .conversion.parts import is_batch_norm
 from .layer import Norm
-from .parts import is_batch_norm
 from .policies import split
 from .policy import NormPolicy
 

@@ -11,7 +11,7 @@ from .inference import ExampleWeighted, OwnBatch
 from .memory import Renorm
 from .moments import Moments, mixed
 from .partition import Partition, each_row
-from .rows import Rows, by_kernel, table_dtype
+from .passes.rows import Rows, by_kernel, table_dtype
 from .state import Remembering, Tables
 from .workers import across
 
@@ -64,7 +64,7 @@ class Norm(Remembering):
             memory = zeros, zeros
         gamma, beta = self.affine_table(owners, memory[0])
         if by_kernel(x) and not (torch.is_grad_enabled() and (x.requires_grad or gamma.requires_grad)):
-            from .fused import example_weighted
+            from .passes.fused import example_weighted
 
             return example_weighted(x, owners, memory, gamma, beta, alpha=alpha, eps=self.eps, channels=self.width)
         rows = Rows(x, each_row(owners))
@@ -91,7 +91,7 @@ class Norm(Remembering):
         if not pooled and any(count * self.width == 1 for count in counts):
             raise _one_value(f"groups of {partition.rows} rows in an input of shape {tuple(x.shape)}")
         if by_kernel(x) and not (pooled or renorm or prior):
-            from . import closed
+            from .passes import closed
 
             affine, banks = self.affine_banks(partition)
             y, seen = closed.normalize(x, partition, affine, banks=banks, width=self.width, eps=self.eps)

@@ -181,8 +181,8 @@ class Remembering(Routed, Bank):
 
 
 def _lines(tensors: list[Tensor], dtype: torch.dtype) -> Tensor:
-    # Always a copy by `stack`: a compiled graph recomputes views and clones in its backward, from buffers that this very
-    # forward has moved on.
+    # Always a copy by `stack`: a compiled graph recomputes views and clones in its backward, from buffers that this
+    # very forward has moved on.
     return torch.stack(tensors).to(dtype)
 
 

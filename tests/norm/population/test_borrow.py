@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from elinvar import norm
 from elinvar.check import InputError
-from elinvar.norm.borrow import borrowed, peel
+from elinvar.norm.conversion.borrow import borrowed, peel
 from elinvar.norm.population import precise
 from population_nets import images, memory_of, mixed, parts
 
@@ -95,7 +95,7 @@ def test_wrappers_and_compiled_parts_are_left_out() -> None:
 import sys, torch
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from population_nets import Mixed, images, memory_of
-from elinvar.norm.borrow import bare
+from elinvar.norm.conversion.borrow import bare
 from elinvar.norm.population import precise
 torch.set_num_threads(1)
 plain = Mixed()

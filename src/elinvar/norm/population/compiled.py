@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...jit import summing
-from ..compiled import Images, Table, _read
+from ..passes.compiled import Images, Table, _read
 
 _TILE = 512  # values that are walked together where channels are stored last
 

@@ -46,14 +46,14 @@ def joint(task: Task, batches: Iterable[Any], *, examples: int | None) -> Measur
         return seen.mean.to(mean), (seen.squares / seen.count).to(variance)
 
     sizes: list[int] = []
-    with observed(task.places, see):
-        for kept in task.feed.read(batches, share):
-            calls.clear()
+    for kept in task.feed.read(batches, share):
+        calls.clear()
+        with observed(task.places, see):  # not while the next batch is made, perhaps with this very model
             task.feed.run(task.root, kept)
-            for place, count in calls.items():
-                most[place] = max(most[place], count)
-            sizes.append(rows(kept))
-            task.meter(sum(sizes), share, f"batch {len(sizes)}")
+        for place, count in calls.items():
+            most[place] = max(most[place], count)
+        sizes.append(rows(kept))
+        task.meter(sum(sizes), share, f"batch {len(sizes)}")
     numbers = {place: number for number, place in enumerate(task.places)}
     mine = {numbers[place]: tally.total() for place, tally in tallies.items()}  # raises in the order of the forward
     if task.ranks.size > 1:

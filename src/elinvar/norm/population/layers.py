@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ...check import InputError
 from ...routing import Routing, Session, Trace
-from ..borrow import BATCH_NORM
+from ..conversion.borrow import BATCH_NORM
 from ..inference import Remembered
 from ..layer import Norm
 

@@ -37,7 +37,7 @@ THREADS = 4096  # of the system: on a CPU each forward has a pool of its own for
 
 
 def layerwise(task: Task, batches: Iterable[Any], *, examples: int | None, budget: int | None) -> Measured:
-    """Measure layer by layer; paused forwards keep up to `budget` bytes (None: half of what is free)."""
+    """Measure layer by layer; paused forwards keep up to `budget` bytes (None: see `_room`)."""
     kept = _load(task, batches, task.ranks.share(examples))
     limit = min(PAUSED, THREADS // torch.get_num_threads()) if task.feed.device.type == "cpu" else PAUSED
     if len(kept) > limit:
@@ -67,8 +67,11 @@ def layerwise(task: Task, batches: Iterable[Any], *, examples: int | None, budge
 
 
 def _room(task: Task, device: torch.device) -> int:
-    """Half of what is free, in equal parts for the workers that may share it."""
-    return free_memory(device) // 2 // (task.ranks.size if device.type == "cpu" else 1)
+    """What tensors may take: half of a GPU's free memory; of a CPU's a quarter, in equal parts for the workers.
+
+    The C library keeps about as much again: memory that one thread has freed is not at once another's.
+    """
+    return free_memory(device) // (4 * task.ranks.size if device.type == "cpu" else 2)
 
 
 def _forwards(live: list[float], examples: int, budget: float) -> float:
@@ -90,7 +93,7 @@ def _load(task: Task, batches: Iterable[Any], share: int | None) -> list[Any]:
         task.meter(0, None, f"loading, {examples:,} examples")
         if held > room:
             raise InputError(
-                f"the images alone take more than {room / 1e9:.1f} GB, half of the free memory; give examples=... "
+                f"the images alone take more than {room / 1e9:.1f} GB, a quarter of the free memory; give examples=... "
                 "(1,000 to 10,000 are enough), or use method='joint'"
             )
     return kept

@@ -29,7 +29,7 @@ def moments_of(x: Float[Tensor, "n c *spatial"]) -> Seen:
         variance, mean = torch.var_mean(wide, dim=[0, *range(2, x.ndim)], correction=0)
         count = x.numel() // x.shape[1]
         return Seen(count, mean.double(), variance.double() * count)
-    from ..images import Images
+    from ..passes.images import Images
     from .compiled import moments
 
     plain = x.detach().as_subclass(Tensor)

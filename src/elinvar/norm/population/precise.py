@@ -56,8 +56,9 @@ def precise(
     keep_sharing  joint only: normalize as the `Norm` layers share statistics in training (ghosts, workers); by default
                   the whole batch shares, because grouping belongs to training. Layers that normalize each example by
                   itself (converted from `nn.GroupNorm`) always go on doing so while they are measured
-    memory        layerwise only: bytes that forwards may keep while they wait for each other; None: half of what is
-                  free. What does not fit is computed again, 0 computes everything again (cost quadratic in depth)
+    memory        layerwise only: bytes of tensors that forwards may keep while they wait for each other, on a CPU
+                  about half of what the process then takes; None: a quarter of what is free, or half of a GPU's. What
+                  does not fit is computed again, 0 computes everything again (cost quadratic in depth)
     progress      True shows a bar on a terminal; or a callback (done, total, note)
     alone         measure in this process only, though torch.distributed is initialized
 

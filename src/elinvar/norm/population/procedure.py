@@ -5,15 +5,15 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ...check import InputError, unknown
-from ..borrow import BATCH_NORM, bare
+from ..conversion.borrow import BATCH_NORM, bare
 from ..layer import Norm
 from .estimator import Estimator, Sums
 from .feed import Feed, Forward
 from .joint import joint
-from .layers import Found, Place, Statistics, at_test, branch_of, find
+from .layers import Place, Statistics, at_test, branch_of, find
 from .layerwise import layerwise
 from .meter import Meter, metered
 from .ranks import Ranks
@@ -21,7 +21,7 @@ from .report import LayerReport, PopulationReport
 from .task import Measured, Settle, Task
 
 METHODS = ("joint", "layerwise")
-Saved = dict[str, tuple[str | None, Tensor, Tensor]]
+Saved = dict[str, tuple[str | None, Statistics]]
 """name of a layer -> the branch that was measured, its former mean and variance"""
 
 
@@ -78,10 +78,13 @@ def measure_and_write(
             except Exception as error:
                 ranks.fail(error)
                 raise
+        if not measured.sums:
+            names = [place.name for place in found.measured]
+            raise InputError(f"no forward reached any of the layers {names}; nothing was written")
         total = sum(measured.batches)
         if examples is not None and total < examples:
             warnings.warn(f"examples: {examples} were asked for, the batches gave {total}", stacklevel=3)
-        saved = _saved(found, branch)
+        saved = _saved([place for place in found.measured if place in measured.sums], branch)
         reports = tuple(_layer_report(place, measured, rule) for place in found.measured if place in measured.sums)
         _copy((place.memory, measured.written[place]) for place in measured.sums)
     return PopulationReport(
@@ -97,30 +100,33 @@ def measure_and_write(
     )
 
 
-def _saved(found: Found, branch: str | None) -> Saved:
+def _saved(places: Sequence[Place], branch: str | None) -> Saved:
     return {
         place.name: (
             branch_of(place.layer, branch) if isinstance(place.layer, Norm) else None,
-            place.memory[0].clone(),
-            place.memory[1].clone(),
+            (place.memory[0].clone(), place.memory[1].clone()),
         )
-        for place in found.measured
+        for place in places
     }
 
 
 def _undo(model: nn.Module, saved: Saved) -> None:
     with bare(model) as root:
         there = dict(root.named_modules())
-        gone = [name for name in saved if not isinstance(there.get(name), Norm | BATCH_NORM)]
+        memories = {name: _memory(there.get(name), branch) for name, (branch, _) in saved.items()}
+        gone = [name for name, memory in memories.items() if memory is None]
         if gone:
-            raise InputError(f"cannot undo: the model has changed, its layers {gone} are gone or of another kind")
-        pairs = []
-        for name, (branch, mean, variance) in saved.items():
-            layer: Any = there[name]
-            known = layer.policy.branches if isinstance(layer, Norm) else ()
-            bank = layer.bank(branch if branch in known else known[0]) if known else layer
-            pairs.append(((bank.running_mean, bank.running_var), (mean, variance)))
-        _copy(pairs)
+            raise InputError(f"cannot undo: the model has changed, its layers {gone} are gone or have no memory")
+        _copy((memory, saved[name][1]) for name, memory in memories.items() if memory is not None)
+
+
+def _memory(layer: nn.Module | None, branch: str | None) -> Statistics | None:
+    """The memory of `branch` as the layer is now; of its first branch where it is new to branches."""
+    bank: Any = layer if isinstance(layer, BATCH_NORM) else None
+    if isinstance(layer, Norm):
+        known = layer.policy.branches
+        bank = layer.bank(branch if branch in known else known[0])
+    return None if bank is None or bank.running_mean is None else (bank.running_mean, bank.running_var)
 
 
 def _copy(pairs: Iterable[tuple[Statistics, Statistics]]) -> None:

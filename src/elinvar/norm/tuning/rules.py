@@ -7,12 +7,12 @@ from dataclasses import replace
 from torch import nn
 
 from ...check import InputError
-from ..borrow import BATCH_NORM
+from ..conversion.borrow import BATCH_NORM
+from ..conversion.swap import with_policy
+from ..conversion.walk import places, put
 from ..inference import ExampleWeighted, Inference, OwnBatch, Remembered
 from ..layer import Norm
 from ..policies import batch_norm, no_memory
-from ..swap import with_policy
-from ..walk import places, put
 
 GRID = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
 """alphas for layers that share statistics over examples, neutral first"""

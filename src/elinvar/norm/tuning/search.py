@@ -131,11 +131,13 @@ class Search:
         best, least = None, torch.inf
         for skeleton in skeletons(snapshots, wanted):
             quick = Quick(self, skeleton, able)
+            if len(skeleton.nodes) >= least:
+                break
             cost = quick.cost(snapshots[list(skeleton.nodes)], targets)
             complete = set(wanted) <= set(skeleton.nodes)
             if cost < least and (complete or max(skeleton.reach[place] for place in wanted) <= enough):
                 best, least = quick, cost
-        assert best is not None, "the last skeleton is complete"
+        assert best is not None, "the last skeleton is good enough for all that are wanted"
         self.tally.alike = able
         return best
 

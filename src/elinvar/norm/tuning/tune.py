@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ...check import InputError
 from ...precision import Compute
 from ...views import Batch
-from ..borrow import borrowed
+from ..conversion.borrow import borrowed
 from ..layer import Norm
 from ..mixture import check_weights
 from ..population.layers import at_test
@@ -42,7 +42,7 @@ def tune(
              was trained on. Not augmented
     alphas   None: 0 to 0.5 for layers that share statistics over examples; 1 to 0.5 for a model whose layers all
              normalize each example by itself. What the model does now and the neutral value (0 or 1) are always among
-             them, so that tuning cannot hurt on these data; (): leave alpha alone
+             them, so that on these data tuning cannot hurt; (): leave alpha alone
     metric   "error", "negative_log_likelihood", or (logits, targets) -> (n,) losses; lower is better
     mix      weights of branches to choose from, such as `norm.mixes(("main", "aux"))`, with every alpha; None: none.
              Mixes cost nothing beyond a forward of each branch
@@ -61,7 +61,8 @@ def tune(
     interpolation; and of all candidates one example in 16, which corrects the mean whatever the interpolation is worth.
     So values at the nodes are exact, means of others are unbiased, and each comes with its standard error
     (`Point.approximation`). 11 alphas cost about 3 evaluations; few examples, up to 256, are computed exactly, and so
-    is everything if layers normalize by the test batch at hand. Eval mode must treat each example by itself.
+    is everything if layers normalize by the test batch at hand. Eval mode must treat each example by itself. With
+    torch.distributed each process tunes by itself: give all of them the same batches.
 
     The lowest mean wins, one standard error of approximation added. Everything is back as it was after an error.
 
@@ -82,7 +83,7 @@ def tune(
         device = next((tensor.device for tensor in root.state_dict().values()), torch.device("cpu"))
         forward = compute.forward(root) if compute is not None else _plain(root, device)
         search = Search(root, forward, rules, candidates, names, mixes, combine, loss)
-        with rules.kept(), torch.inference_mode():
+        with rules.kept(), torch.no_grad():
             rows = _read(batches)
             if exact or rows_meet(root):
                 search.exactly(rows)

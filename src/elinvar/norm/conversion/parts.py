@@ -6,10 +6,10 @@ from typing import Any
 
 from torch import nn
 
-from ..check import InputError
+from ...check import InputError
+from ..layer import Norm
+from ..memory import Ema, Frozen, Memory, Nothing
 from .known import Held, Known, certainly_known, known, name_of
-from .layer import Norm
-from .memory import Ema, Frozen, Memory, Nothing
 
 
 @dataclass(frozen=True)

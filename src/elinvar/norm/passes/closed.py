@@ -14,10 +14,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from . import compiled, compiled_tables, dense
+from ..moments import Moments, over_channels
+from ..partition import Partition
+from . import compiled, dense, tables
 from .images import Images
-from .moments import Moments, over_channels
-from .partition import Partition
 
 Table = Float[Tensor, "banks channels"]
 
@@ -46,7 +46,7 @@ def normalize(
         of = slice(partition.branches.index(name), partition.branches.index(name) + partition.branches.count(name))
         if sum(counts[of]):
             whole = np.empty((2, x.shape[1]), mean.numpy().dtype)
-            compiled_tables.together(mean[of].numpy(), variance[of].numpy(), np.array(counts[of]), *whole)
+            tables.together(mean[of].numpy(), variance[of].numpy(), np.array(counts[of]), *whole)
             seen[name] = Moments(sum(counts[of]), *torch.from_numpy(whole).unbind())
     return y, seen
 
@@ -59,9 +59,9 @@ class _Normalize(torch.autograd.Function):
         images.run(compiled.moments, *by_row)
         index, groups, owner = partition.array(), np.array(partition.rows), np.array(banks, np.int32)
         mean, variance, center, inverse, scale, shift = np.empty((6, len(groups), x.shape[1]), images.wide)
-        compiled_tables.pooled(*by_row, images.length, index, groups, mean, variance)
+        tables.pooled(*by_row, images.length, index, groups, mean, variance)
         factors, offsets = images.tables(gamma, beta)
-        compiled_tables.lines(mean, variance, width, eps, owner, factors, offsets, center, inverse, scale, shift)
+        tables.lines(mean, variance, width, eps, owner, factors, offsets, center, inverse, scale, shift)
         out = torch.empty_like(images.x)
         images.run(compiled.affine, index, center, scale, shift, images.beside(out))
         ctx.save_for_backward(x, gamma, beta)
@@ -86,8 +86,8 @@ class _Normalize(torch.autograd.Function):
         slope, level = np.empty((2, *center.shape), images.wide)
         factors = images.tables(gamma)[0]
         of_gamma, of_beta = np.empty((2, *factors.shape), images.wide)
-        tables = slope, level, of_gamma, of_beta
-        compiled_tables.gradients(*by_row, index, groups, images.length, width, inverse, owner, factors, *tables)
+        to_fill = slope, level, of_gamma, of_beta
+        tables.gradients(*by_row, index, groups, images.length, width, inverse, owner, factors, *to_fill)
         of_x = None
         if wanted[0]:
             of_x = torch.empty_like(images.x)

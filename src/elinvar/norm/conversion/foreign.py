@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import nn
 
-from ..check import InputError
-from .layer import Norm
+from ...check import InputError
+from ..layer import Norm
 
 _HELD = "weight|bias|running_mean|running_var|num_batches_tracked"
 

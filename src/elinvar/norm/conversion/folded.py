@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..check import InputError
-from .layer import Norm
+from ...check import InputError
+from ..layer import Norm
 
 
 class FusedTrainingWarning(UserWarning):

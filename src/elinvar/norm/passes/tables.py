@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..jit import summing
+from ...jit import summing
 
 Table = NDArray[Any]  # (groups, C), or (N, C) for what belongs to rows, or (banks, C)
 Index = NDArray[np.int32]

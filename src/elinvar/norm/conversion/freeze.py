@@ -6,12 +6,12 @@ from typing import TypeVar
 
 from torch import nn
 
-from ..check import InputError
+from ...check import InputError
+from ..layer import Norm
+from ..memory import Frozen
+from ..policy import NormPolicy
 from .known import known
-from .layer import Norm
-from .memory import Frozen
 from .parts import is_batch_norm
-from .policy import NormPolicy
 from .swap import with_policy
 from .walk import places, put
 

@@ -7,17 +7,17 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..check import InputError
-from .affine import Affine
-from .inference import Remembered
+from ...check import InputError
+from ..affine import Affine
+from ..inference import Remembered
+from ..layer import Norm
+from ..memory import Average, Frozen, Memory
+from ..partition import Ghosts
+from ..policy import NormPolicy
+from ..sharing import Sharing, WholeBatch
+from ..workers import Workers
 from .known import Held, certainly_known
-from .layer import Norm
-from .memory import Average, Frozen, Memory
-from .partition import Ghosts
 from .parts import Parts, of_norm, of_other
-from .policy import NormPolicy
-from .sharing import Sharing, WholeBatch
-from .workers import Workers
 
 
 class NormThen(Norm):

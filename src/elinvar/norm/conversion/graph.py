@@ -6,9 +6,9 @@ from contextlib import contextmanager
 import torch.nn.functional as F
 from torch import fx, nn
 
-from ..check import InputError
+from ...check import InputError
+from ..layer import Norm
 from .known import known, name_of
-from .layer import Norm
 
 _MODULES = (Norm, nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 _FUNCTIONS = (F.batch_norm, F.instance_norm, F.group_norm, F.layer_norm, F.rms_norm)

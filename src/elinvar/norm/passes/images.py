@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..parallel import for_pieces
+from ...parallel import for_pieces
 
 Array = npt.NDArray[Any]
 _PIECE = 1 << 20  # bytes of a batch that a thread takes at once: about what a core's own cache holds

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from .layer import Norm
-from .policies import no_memory
-from .policy import NormPolicy
+from ..layer import Norm
+from ..policies import no_memory
+from ..policy import NormPolicy
 from .swap import with_policy
 from .walk import places, put
 

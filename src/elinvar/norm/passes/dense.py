@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .partition import Partition
+from ..partition import Partition
 
 Table = Float[Tensor, "groups channels"]
 

@@ -6,11 +6,11 @@ from typing import TypeVar, cast
 
 from torch import nn
 
-from ..check import InputError
-from ..routing import Routing, Trace, route
-from .layer import Norm
+from ...check import InputError
+from ...routing import Routing, Trace, route
+from ..layer import Norm
+from ..policy import NormPolicy
 from .parts import is_batch_norm, is_group_norm
-from .policy import NormPolicy
 from .swap import as_before, with_policy
 from .walk import places, put
 

@@ -8,13 +8,13 @@ from typing import Any, TypeVar, cast
 
 from torch import fx, nn
 
-from ..check import InputError
+from ...check import InputError
+from ..layer import Norm
+from ..policy import NormPolicy
 from .folded import Fixed, Folded, Line
 from .graph import CONVOLUTIONS, LINEAR, TRANSPOSED, traced
 from .known import name_of
-from .layer import Norm
 from .parts import is_batch_norm
-from .policy import NormPolicy
 from .swap import with_policy
 from .walk import places, put
 

@@ -16,8 +16,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..partition import Partition
 from . import dense
-from .partition import Partition
 
 if TYPE_CHECKING:
     from .fused import Link

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from . import compiled, compiled_tables, dense
+from ..partition import Partition
+from . import compiled, dense, tables
 from .images import Images
-from .partition import Partition
 
 Table = Float[Tensor, "groups channels"]
 
@@ -65,7 +65,7 @@ class _Moments(torch.autograd.Function):
         images.run(compiled.moments, mean, squares)
         groups = np.asarray(partition.rows, np.int64)
         center, variance = (np.empty((len(groups), x.shape[1]), images.wide) for _ in range(2))
-        compiled_tables.pooled(mean, squares, images.length, partition.array(), groups, center, variance)
+        tables.pooled(mean, squares, images.length, partition.array(), groups, center, variance)
         results = torch.from_numpy(center), torch.from_numpy(variance)
         ctx.save_for_backward(x, results[0])
         ctx.partition, ctx.link, ctx.length = partition, link, images.length

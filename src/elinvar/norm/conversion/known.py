@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .affine import Affine
-from .memory import Bank
-from .state import Remembering
+from ..affine import Affine
+from ..memory import Bank
+from ..state import Remembering
 
 
 class Held(NamedTuple):

@@ -14,7 +14,7 @@ from numba import types
 from numba.extending import intrinsic, overload
 from numpy.typing import NDArray
 
-from ..jit import summing
+from ...jit import summing
 
 Images = NDArray[Any]  # (N, C, L) or (N, L, C)
 Table = NDArray[Any]  # (groups, C), or (N, C) for what belongs to rows

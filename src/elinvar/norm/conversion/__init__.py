@@ -1,0 +1,1 @@
+"""A model's layers become `Norm`, and become again what they were; frozen, fused, read from other checkpoints."""
