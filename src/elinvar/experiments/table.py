@@ -15,6 +15,7 @@ from . import (
     pattern_leak,
     population_batch,
     regions,
+    shared_head,
 )
 from .experiment import Experiment
 
@@ -25,6 +26,7 @@ _ROWS: tuple[Experiment, ...] = (
     normalization_batch.EXPERIMENT,
     frozen_end.EXPERIMENT,
     adaptive.EXPERIMENT,
+    shared_head.EXPERIMENT,
     regions.EXPERIMENT,
     pattern_leak.EXPERIMENT,
     few_classes.EXPERIMENT,
