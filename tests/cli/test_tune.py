@@ -248,6 +248,20 @@ def test_places_that_are_taken_and_runs_that_are_not_there(
     assert "nothing was trained" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "content", ['{"origin": {"spec": "digits", "size": 8}}', '{"seeds": {}, "data": 3}', "[]", "{"]
+)
+def test_a_strange_manifest_is_one_clear_line(
+    content: str, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Path(shutil.copytree(source, tmp_path / "run"))
+    (run / "manifest.json").write_text(content)
+    assert main(["tune", str(run)]) == 2
+    line = capsys.readouterr().err
+    assert str(run) in line
+    assert line.count("\n") == 1
+
+
 def test_a_view_of_the_branch_that_predicts_is_needed(data: DataSet) -> None:
     made = recipe(
         views=(ViewSpec(name="clean", branch="aux"),), norm=norm.split(), objective=CrossEntropy(over=("clean",))

@@ -89,7 +89,8 @@ def run(arguments: Sequence[str]) -> int:
     check_free(out)
     recipe = config.load(source.recipe_file, trust=options.trust)
     state = finished(source, recipe)
-    seeds = Seeds(told["base"], {k: v for k, v in told.items() if k != "base"}) if isinstance(told, dict) else Seeds()
+    numbers = {k: v for k, v in told.items() if isinstance(v, int)} if isinstance(told, dict) else {}
+    seeds = Seeds(numbers.pop("base", 0), numbers)
     data = opened(options.data, source)
     held = held_out(source, data, options.examples, seeds)
     compute = Compute.choose(device(options.device), recipe.train.precision, recipe.train.channels_last)
