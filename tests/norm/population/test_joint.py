@@ -241,6 +241,12 @@ def test_models_without_anything_to_measure_are_refused() -> None:
             precise(model, [torch.ones(4, 3)])
 
 
+@pytest.mark.parametrize("method", ["joint", "layerwise"])
+def test_a_forward_that_reaches_no_layer_is_no_measurement(method: str) -> None:
+    with pytest.raises(InputError, match=r"no forward reached any of the layers \['stem.1'"):
+        precise(mixed(), parts(X, 16), method=method, forward=lambda model, batch: model.out)
+
+
 def test_a_batch_that_is_one_value_cannot_normalize_itself() -> None:
     model = nn.Sequential(nn.BatchNorm1d(3))
     with pytest.raises(InputError, match=r"one value of each channel .*drop_last=True"):
@@ -440,6 +446,23 @@ def test_the_report_says_how_far_the_memory_was_and_undoes() -> None:
     model.bn1 = nn.Identity()
     with pytest.raises(InputError, match=r"cannot undo.*\['bn1'\]"):
         again.undo()
+    model.bn1 = norm.Norm(8, norm.no_memory())
+    with pytest.raises(InputError, match=r"cannot undo.*\['bn1'\]"):
+        again.undo()
+
+
+def test_batches_may_be_made_with_the_model_itself() -> None:
+    model, plain = mixed(), mixed()
+
+    def loader() -> Iterator[Tensor]:
+        for part in parts(X, 16):
+            torch.testing.assert_close(model(part), source(part), rtol=0, atol=0)
+            yield part
+
+    source = mixed().eval()
+    precise(model, loader())
+    precise(plain, parts(X, 16))
+    torch.testing.assert_close(memory_of(model), memory_of(plain), rtol=0, atol=0)
 
 
 def test_progress_is_told() -> None:

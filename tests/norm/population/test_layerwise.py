@@ -223,7 +223,7 @@ def test_batches_that_cannot_be_joined_wait_their_turn(monkeypatch: pytest.Monke
 
 
 def test_images_that_fill_the_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layerwise, "free_memory", lambda device: 2 * X[:20].nbytes)
+    monkeypatch.setattr(layerwise, "free_memory", lambda device: 4 * X[:20].nbytes)
     with pytest.raises(InputError, match=r"the images alone .* give examples="):
         precise(mixed(), parts(X, 8), method="layerwise")
 
