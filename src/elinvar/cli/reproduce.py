@@ -15,8 +15,6 @@ from ..report.experiment import json_text, judged, overall, table, to_csv, to_js
 from ..report.experiment_chart import save
 from .options import add_device, device, output_console, parser, progress_console, say, write_json
 
-SEEDS = {Scale.SMOKE: 3, Scale.SMALL: 3, Scale.PAPER: 3}
-
 
 def _list(as_json: bool) -> None:
     if as_json:

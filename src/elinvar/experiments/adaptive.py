@@ -1,5 +1,7 @@
 """Statistics of the images that a network is used on, in place of those that it was trained on."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
@@ -9,12 +11,26 @@ from ..data.digits import digits
 from ..rng import Seeds, Source, streams
 from .experiment import Cell, Claim, Exceeds, Experiment, Job, Near, Published, Rows, Scale
 from .nets import cnn
-from .tasks import Task, of_data
-from .training import Pair, Sgd, error, trained
+from .tasks import RESNET, Course, Task, of_data
+from .training import Pair, error, trained
 
 SOURCE, TARGET, CLEAN = "source statistics", "adapted statistics", "clean images, adapted statistics"
 SEVERITY = 3
 CORRUPTIONS = ("contrast", "fog", "brightness", "snow", "gaussian_noise", "jpeg_compression")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to train, how many images to adapt to, and under which corruptions."""
+
+    course: Course
+    examples: int
+    corruptions: tuple[str, ...] = CORRUPTIONS
+
+
+SMOKE = Plan(Course(epochs=4, batch=64, lr=0.2), 100, CORRUPTIONS[:1])
+SMALL = Plan(Course(epochs=15, batch=64, lr=0.2), 100)
+PAPER = Plan(RESNET, 1_000)
 
 
 def plain_digits(job: Job, width: int) -> Task:
@@ -39,21 +55,21 @@ class Unit(nn.Module):
         return x.float() / 128 - 1
 
 
-def compare(task: Task, model: nn.Module, job: Job, names: tuple[str, ...], examples: int) -> Rows:
-    """Errors on each corruption, by source statistics and by those of `examples` unlabelled corrupted images.
+def compare(task: Task, model: nn.Module, plan: Plan, job: Job) -> Rows:
+    """Errors on each corruption, by source statistics and by those of some unlabelled corrupted images.
 
     These are taken from the test images, in proportion of classes; the errors are those of the others.
     """
     images, targets = task.test
     order = stratified_order(targets.cpu(), task.seeds.key(Source.CORRUPT, "adapt")).to(images.device)
-    some, rest = order[:examples], order[examples:]
+    some, rest = order[: plan.examples], order[plan.examples :]
 
     def judged(of: Tensor) -> list[Pair]:
         return list(zip(torch.split(of[rest], 500), torch.split(targets[rest], 500), strict=True))
 
     clean = error(model, judged(images))
     rows: Rows = {"no corruption": {SOURCE: clean}}
-    for name in names:
+    for name in plan.corruptions:
         keys = streams(task.seeds.key(Source.CORRUPT, name), torch.arange(len(images)))
         corrupted = shift.corrupt(images, name, SEVERITY, keys=keys)
         before = error(model, judged(corrupted))
@@ -73,17 +89,14 @@ def compare(task: Task, model: nn.Module, job: Job, names: tuple[str, ...], exam
 
 def run(job: Job) -> Rows:
     """One seed."""
+    plan = job.pick(smoke=SMOKE, small=SMALL, paper=PAPER)
     if job.scale is Scale.PAPER:
-        task, batch, examples = of_data(job, "resnet-20"), 1024, 1_000
-        per = task.steps(1, batch)
-        sgd = Sgd(lr=0.8, steps=100 * per, weight_decay=1e-4, warmup=5 * per)
-        model = trained(task.model(norm.ghost(32)), task.feed(batch), sgd)
+        task, policy = of_data(job, "resnet-20"), norm.ghost(32)
     else:
-        task, batch, examples = plain_digits(job, job.pick(smoke=8, small=16, paper=16)), 64, 100
-        sgd = Sgd(lr=0.2, steps=task.steps(job.pick(smoke=4, small=15, paper=15), batch))
-        model = trained(task.model(norm.batch_norm()), task.feed(batch), sgd)
+        task, policy = plain_digits(job, 8 if job.scale is Scale.SMOKE else 16), norm.batch_norm()
+    model = trained(task.model(policy), task.feed(plan.course.batch), plan.course.sgd(task))
     norm.precise(model, task.population(10_000, 250))
-    return compare(task, model, job, CORRUPTIONS[:1] if job.scale is Scale.SMOKE else CORRUPTIONS, examples)
+    return compare(task, model, plan, job)
 
 
 def claims(scale: Scale) -> tuple[Claim, ...]:

@@ -1,12 +1,12 @@
 """A moving average of statistics against precise ones, while training goes on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .. import norm
 from .experiment import Cell, Claim, Exceeds, Experiment, Job, Near, Published, Rows, Scale
 from .nets import cnn
-from .tasks import Task, noisy_digits, of_data
-from .training import Sgd, error, training
+from .tasks import RESNET, Course, Task, noisy_digits, of_data
+from .training import error, training
 
 PRECISE, EMAS = "precise", {0.1: "EMA, momentum 0.1", 0.01: "EMA, momentum 0.01"}
 
@@ -15,34 +15,25 @@ PRECISE, EMAS = "precise", {0.1: "EMA, momentum 0.1", 0.01: "EMA, momentum 0.01"
 class Plan:
     """How to train, and every how many epochs to look."""
 
-    epochs: int
-    batch: int
-    lr: float
+    course: Course
     every: int = 1
-    weight_decay: float = 0.0
-    warmup: int = 0
     population: int = 1_000
     method: str = "layerwise"
 
 
-SMOKE = Plan(epochs=16, batch=250, lr=2.0, every=4)
-SMALL = Plan(epochs=20, batch=250, lr=2.0)
-PAPER = Plan(
-    epochs=100, batch=2048, lr=1.6, every=5, weight_decay=1e-4, warmup=5, population=10_000, method="joint"
-)  # fmt: skip
+SMOKE = Plan(course=Course(epochs=16, batch=250, lr=2.0), every=4)
+SMALL = Plan(course=Course(epochs=20, batch=250, lr=2.0))
+PAPER = Plan(course=replace(RESNET, batch=2048, lr=1.6), every=5, population=10_000, method="joint")
 
 
 def compare(task: Task, plan: Plan, job: Job) -> Rows:
     """Test error by each memory after every `plan.every` epochs; the weights are the same for all of them."""
     rows: Rows = {}
-    per = task.steps(1, plan.batch)
-    steps = Sgd(
-        lr=plan.lr, steps=plan.epochs * per, weight_decay=plan.weight_decay, warmup=plan.warmup * per
-    )  # fmt: skip
+    per, sgd = plan.course.steps(task, 1), plan.course.sgd(task)
     test, population = task.judged(500), task.population(plan.population, 250)
     for momentum, name in EMAS.items():
         model = task.model(norm.batch_norm(momentum=momentum))
-        for step in training(model, task.feed(plan.batch), steps):
+        for step in training(model, task.feed(plan.course.batch), sgd):
             if step % (per * plan.every):
                 continue
             row = rows.setdefault(str(step // per), {})
@@ -52,7 +43,7 @@ def compare(task: Task, plan: Plan, job: Job) -> Rows:
                 row[PRECISE] = error(model, test)
                 report.undo()
             job.say(f"epoch {step // per}: {name} {row[name]:.1f} %, precise {row[PRECISE]:.1f} %")
-    return rows
+    return {epoch: {name: row[name] for name in (*EMAS.values(), PRECISE)} for epoch, row in rows.items()}
 
 
 def run(job: Job) -> Rows:

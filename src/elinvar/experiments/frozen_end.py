@@ -10,7 +10,7 @@ from ..rng import Seeds, Source
 from .experiment import Cell, Claim, Exceeds, Experiment, Job, Published, Rows, Scale
 from .nets import cnn
 from .regions import IMAGES, REGIONS, Regions
-from .tasks import Task, noisy_digits, of_data
+from .tasks import RESNET, Course, Task, noisy_digits, of_data
 from .training import Pair, Sgd, error, error_by_batch, training
 
 BATCH, POPULATION, FROZEN = "batch statistics", "population", "population, frozen for the last fifth"
@@ -53,12 +53,29 @@ def three(of: Setting) -> dict[str, float]:
     return row
 
 
-def of_images(task: Task, size: int, *, batch: int, sgd: Sgd, population: int, method: str) -> Setting:
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Ghost sizes for images and how to train on them; for regions the width of the head, steps and test images."""
+
+    sizes: tuple[int, ...]
+    course: Course
+    population: int = 1_280
+    method: str = "layerwise"
+    regions: tuple[int, int, int] | None = None
+
+
+SMOKE = Plan(sizes=(2,), course=Course(epochs=10, batch=256, lr=0.8), regions=(64, 250, 200))
+SMALL = Plan(sizes=(2, 16, 256), course=Course(epochs=30, batch=256, lr=0.8), regions=(128, 600, 500))
+PAPER = Plan(sizes=(2, 16, 1024), course=RESNET, population=10_000, method="joint")
+
+
+def of_images(task: Task, size: int, plan: Plan) -> Setting:
     """Images in ghosts of `size`."""
+    batch = plan.course.batch
     policy = norm.ghost(size) if size < batch else norm.batch_norm()
     return Setting(
-        model=lambda: task.model(policy), feed=lambda: task.feed(batch), sgd=sgd, method=method,
-        population=lambda: task.population(population, 250), test=task.judged(500), own=task.judged(batch),
+        model=lambda: task.model(policy), feed=lambda: task.feed(batch), sgd=plan.course.sgd(task), method=plan.method,
+        population=lambda: task.population(plan.population, 250), test=task.judged(500), own=task.judged(batch),
     )  # fmt: skip
 
 
@@ -86,22 +103,17 @@ def of_regions(job: Job, width: int, steps: int, tests: int) -> Setting:
 
 def run(job: Job) -> Rows:
     """One seed."""
+    plan = job.pick(smoke=SMOKE, small=SMALL, paper=PAPER)
     rows: Rows = {}
+    if plan.regions is not None:
+        rows["regions, image by image"] = three(of_regions(job, *plan.regions))
     if job.scale is Scale.PAPER:
-        task = of_data(job, "resnet-20")
-        per = task.steps(1, 1024)
-        sgd = Sgd(lr=0.8, steps=100 * per, weight_decay=1e-4, warmup=5 * per)
-        for size in (2, 16, 1024):
-            of = of_images(task, size, batch=1024, sgd=sgd, population=10_000, method="joint")
-            rows[f"images, NBS {size}"] = three(of)
-        return rows
-    width, steps, tests = job.pick(smoke=(64, 250, 200), small=(128, 600, 500), paper=(0, 0, 0))
-    rows["regions, image by image"] = three(of_regions(job, width, steps, tests))
-    task = noisy_digits(job, lambda: cnn(job.pick(smoke=8, small=16, paper=16), 10))
-    sgd = Sgd(lr=0.8, steps=task.steps(job.pick(smoke=10, small=30, paper=0), 256))
-    for size in job.pick(smoke=(2,), small=(2, 16, 256), paper=()):
-        of = of_images(task, size, batch=256, sgd=sgd, population=1_280, method="layerwise")
-        rows[f"digits, NBS {size}"] = three(of)
+        name, task = "images", of_data(job, "resnet-20")
+    else:
+        name, task = "digits", noisy_digits(job, lambda: cnn(8 if job.scale is Scale.SMOKE else 16, 10))
+    for size in plan.sizes:
+        row = rows[f"{name}, NBS {size}"] = three(of_images(task, size, plan))
+        job.say(f"NBS {size}: " + ", ".join(f"{measure} {value:.1f} %" for measure, value in row.items()))
     return rows
 
 

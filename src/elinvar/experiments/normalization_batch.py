@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from .. import norm
 from .experiment import Cell, Claim, Exceeds, Experiment, Job, Rows, Scale
 from .nets import cnn
-from .tasks import Task, noisy_digits, of_data
-from .training import Sgd, error, error_by_batch, trained
+from .tasks import RESNET, Course, Task, noisy_digits, of_data
+from .training import error, error_by_batch, trained
 
 TRAIN, BATCH, POPULATION = "training set, batch", "validation, batch", "validation, population"
 
@@ -16,35 +16,26 @@ class Plan:
     """Normalization batch sizes, and how to train with each of them."""
 
     sizes: tuple[int, ...]
-    batch: int
-    epochs: int
-    lr: float
-    weight_decay: float = 0.0
-    warmup: int = 0
+    course: Course
     population: int = 1_280
     method: str = "layerwise"
 
 
-SMOKE = Plan(sizes=(2, 16, 256), batch=256, epochs=12, lr=0.8)
-SMALL = Plan(sizes=(2, 4, 8, 16, 32, 64, 128, 256, 512, 1024), batch=1024, epochs=100, lr=0.8)
-PAPER = Plan(
-    sizes=SMALL.sizes, batch=1024, epochs=100, lr=0.8, weight_decay=1e-4, warmup=5, population=10_000, method="joint"
-)  # fmt: skip
+SMOKE = Plan(sizes=(2, 16, 256), course=Course(epochs=12, batch=256, lr=0.8))
+SMALL = Plan(sizes=(2, 4, 8, 16, 32, 64, 128, 256, 512, 1024), course=Course(epochs=100, batch=1024, lr=0.8))
+PAPER = Plan(sizes=SMALL.sizes, course=RESNET, population=10_000, method="joint")
 
 
 def compare(task: Task, plan: Plan, job: Job) -> Rows:
     """A network for each size."""
-    per = task.steps(1, plan.batch)
-    sgd = Sgd(
-        lr=plan.lr, steps=plan.epochs * per, weight_decay=plan.weight_decay, warmup=plan.warmup * per
-    )  # fmt: skip
     rows: Rows = {}
+    batch = plan.course.batch
     for size in plan.sizes:
-        policy = norm.ghost(size) if size < plan.batch else norm.batch_norm()
-        model = trained(task.model(policy), task.feed(plan.batch), sgd)
+        policy = norm.ghost(size) if size < batch else norm.batch_norm()
+        model = trained(task.model(policy), task.feed(batch), plan.course.sgd(task))
         row = rows[str(size)] = {
-            TRAIN: error_by_batch(model, task.judged(plan.batch, train=True)),
-            BATCH: error_by_batch(model, task.judged(plan.batch)),
+            TRAIN: error_by_batch(model, task.judged(batch, train=True)),
+            BATCH: error_by_batch(model, task.judged(batch)),
         }
         norm.precise(model, task.population(plan.population, 250), method=plan.method)
         row[POPULATION] = error(model, task.judged(500))

@@ -1,63 +1,54 @@
 """The batch size with which precise statistics are measured, on trained networks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .. import norm
 from .experiment import Cell, Claim, Exceeds, Experiment, Job, Near, Published, Rows, Scale
 from .nets import mlp
-from .tasks import Task, noisy_digits, of_data
-from .training import Sgd, error, trained
+from .tasks import RESNET, Course, Task, noisy_digits, of_data
+from .training import error, trained
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Normalization batch sizes (ghosts) of the two networks, how to train them, and how to measure."""
+    """Normalization batch sizes (ghosts) of the networks, how to train them, and how to measure."""
 
-    sizes: tuple[int, int]
-    epochs: int
-    lr: float
+    sizes: tuple[int, ...]
+    course: Course
     population: int
     batches: tuple[int, ...] = (2, 4, 10, 100)
-    batch: int = 256
-    weight_decay: float = 0.0
-    warmup: int = 0
     exact: bool = True  # layer by layer keeps all activations of a layer: not for large images
 
 
-SMOKE = Plan(sizes=(8, 32), epochs=16, lr=0.8, population=640)
-SMALL = Plan(sizes=(8, 32), epochs=20, lr=0.8, population=1_280)
+SMOKE = Plan(sizes=(8,), course=Course(epochs=16, batch=256, lr=0.8), population=200, batches=(2, 100))
+SMALL = Plan(sizes=(8, 32), course=Course(epochs=20, batch=256, lr=0.8), population=1_280)
 PAPER = Plan(
-    sizes=(2, 32), epochs=100, lr=0.2, population=10_000, batches=(2, 10, 100, 1_000), weight_decay=1e-4, warmup=5,
+    sizes=(2, 32), course=replace(RESNET, batch=256, lr=0.2), population=10_000, batches=(2, 10, 100, 1_000),
     exact=False,
 )  # fmt: skip
 
 
-def columns(plan: Plan) -> tuple[str, str]:
-    """Names of the measures."""
-    first, second = plan.sizes
-    return f"trained with NBS {first}", f"trained with NBS {second}"
+def column(size: int) -> str:
+    """A measure: the errors of one network."""
+    return f"trained with NBS {size}"
 
 
 def compare(task: Task, plan: Plan, job: Job) -> Rows:
     """Test error by the moving average and by precise statistics, for each network."""
-    per = task.steps(1, plan.batch)
-    sgd = Sgd(
-        lr=plan.lr, steps=plan.epochs * per, weight_decay=plan.weight_decay, warmup=plan.warmup * per
-    )  # fmt: skip
     rows: Rows = {}
-    test = task.judged(500)
-    for size, column in zip(plan.sizes, columns(plan), strict=True):
-        model = trained(task.model(norm.ghost(size)), task.feed(plan.batch), sgd)
-        rows.setdefault("EMA", {})[column] = error(model, test)
+    test, course = task.judged(500), plan.course
+    for size in plan.sizes:
+        model = trained(task.model(norm.ghost(size)), task.feed(course.batch), course.sgd(task))
+        rows.setdefault("EMA", {})[column(size)] = error(model, test)
         for batch in (*plan.batches, plan.population):
             report = norm.precise(model, task.population(plan.population, batch))
             name = f"B = {batch}" if batch < plan.population else "B = N"
-            rows.setdefault(name, {})[column] = error(model, test)
+            rows.setdefault(name, {})[column(size)] = error(model, test)
             report.undo()
-            job.say(f"{column}, {name}: {rows[name][column]:.1f} %")
+            job.say(f"{column(size)}, {name}: {rows[name][column(size)]:.1f} %")
         if plan.exact:
             norm.precise(model, task.population(plan.population, 250), method="layerwise")
-            rows.setdefault("layer by layer", {})[column] = error(model, test)
+            rows.setdefault("layer by layer", {})[column(size)] = error(model, test)
     return rows
 
 
@@ -71,11 +62,15 @@ def run(job: Job) -> Rows:
 
 def claims(scale: Scale) -> tuple[Claim, ...]:
     """Tiny batches mislead, a hundred are as good as all."""
-    few, many = columns(PAPER if scale is Scale.PAPER else SMALL)
+    few, *many = {Scale.SMOKE: SMOKE, Scale.SMALL: SMALL, Scale.PAPER: PAPER}[scale].sizes
+
+    def near(text: str, size: int) -> Claim:
+        return Near(text, Cell("B = 100", column(size)), Cell("B = N", column(size)), within=1.0, paired=True)
+
     return (
-        Exceeds("B = 2 is not enough", Cell("B = 2", few), Cell("B = N", few), by=1.0, paired=True),
-        Near("B = 100 is", Cell("B = 100", few), Cell("B = N", few), within=1.0, paired=True),
-        Near("For the other network too", Cell("B = 100", many), Cell("B = N", many), within=1.0, paired=True),
+        Exceeds("B = 2 is not enough", Cell("B = 2", column(few)), Cell("B = N", column(few)), by=1.0, paired=True),
+        near("B = 100 is", few),
+        *(near(f"So it is for NBS {size}", size) for size in many),
     )
 
 

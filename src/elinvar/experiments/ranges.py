@@ -30,7 +30,7 @@ class Range:
 
     @property
     def extent(self) -> float:
-        """The largest distance from 0."""
+        """The largest distance from 0; negative infinity if nothing was seen."""
         return max(-self.low, self.high)
 
 
@@ -44,7 +44,8 @@ def output_ranges(model: nn.Module) -> Iterator[dict[str, Range]]:
     examples times positions, and in a ghost batch those of the ghost. It is reached when one value differs from all
     others, which are equal. At test the memory takes their place, and nothing bounds the output.
 
-    Channels with |gamma| < 0.001 are left out. Raises `InputError` for a model without such layers.
+    Channels with |gamma| < 0.001 are left out: all of a layer whose gamma has just started at 0. Raises `InputError`
+    for a model without such layers.
 
     Source   Summers, thesis, section 4.3.1 and appendix A.1, where N is called B.
     """

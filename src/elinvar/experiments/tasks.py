@@ -17,7 +17,7 @@ from ..norm import NormPolicy
 from ..rng import Seeds, Source, streams
 from .experiment import Job
 from .nets import built
-from .training import Pair
+from .training import Pair, Sgd
 
 Change = Callable[[Tensor, Tensor, int], Tensor]
 """(images, their places in the training set, key of the draw) -> images as training sees them"""
@@ -27,7 +27,7 @@ Change = Callable[[Tensor, Tensor, int], Tensor]
 class Task:
     """A classification task on one device.
 
-    images    of the training set, before they are changed
+    images    of the training set, before they are changed; vectors in tasks without images
     targets   of the training set
     still     training images as test images are: not augmented
     test      images and targets
@@ -35,9 +35,9 @@ class Task:
     seeds     of the network and every draw
     """
 
-    images: Shaped[Tensor, "n c h w"]
+    images: Shaped[Tensor, "n *shape"]
     targets: Int64[Tensor, " n"]
-    still: Shaped[Tensor, "n c h w"]
+    still: Shaped[Tensor, "n *shape"]
     test: Pair
     make: Callable[[], nn.Module]
     change: Change
@@ -56,14 +56,8 @@ class Task:
                     yield self.change(self.images[index], index, key), self.targets[index]
 
     def feed(self, batch: int) -> Iterator[Pair]:
-        """Endless shuffled epochs in full batches; raises `InputError` for batches larger than the training set."""
-        if batch > len(self.images):
-            raise InputError(f"batches of {batch} cannot be made of {len(self.images)} images: take more images")
+        """Endless shuffled epochs in full batches."""
         return self.ordered((epoch_order(len(self.images), self.seeds, epoch) for epoch in count()), batch)
-
-    def steps(self, epochs: int, batch: int) -> int:
-        """Steps of so many epochs."""
-        return epochs * (len(self.images) // batch)
 
     def population(self, examples: int, batch: int) -> list[Tensor]:
         """Changed training images to measure statistics on: at most so many, in random batches."""
@@ -76,6 +70,34 @@ class Task:
         images, targets = (self.still, self.targets) if train else self.test
         index = epoch_order(len(images), self.seeds, -2).to(images.device)
         return list(zip(torch.split(images[index], batch), torch.split(targets[index], batch), strict=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """How a task is learned: `Sgd` in epochs instead of steps, and in which batches."""
+
+    epochs: int
+    batch: int
+    lr: float
+    weight_decay: float = 0.0
+    warmup: int = 0
+
+    def sgd(self, task: Task) -> Sgd:
+        """The schedule in steps; raises `InputError` for batches larger than the training set."""
+        per = self.steps(task, 1)
+        return Sgd(
+            lr=self.lr, steps=self.epochs * per, weight_decay=self.weight_decay, warmup=self.warmup * per
+        )  # fmt: skip
+
+    def steps(self, task: Task, epochs: int) -> int:
+        """Steps of so many epochs."""
+        if self.batch > len(task.images):
+            raise InputError(f"batches of {self.batch} cannot be made of {len(task.images)} images: take more images")
+        return epochs * (len(task.images) // self.batch)
+
+
+RESNET = Course(epochs=100, batch=1024, lr=0.8, weight_decay=1e-4, warmup=5)
+"""of the small residual networks on CIFAR; the papers' own is for ImageNet: 100 epochs, learning rate by batch size"""
 
 
 def _everything(split: Split) -> Pair:

@@ -35,7 +35,7 @@ class Judged:
 
     @property
     def sentence(self) -> str:
-        return f"{self.claim.text}: {self.state} ({self.evidence})"
+        return f"{self.claim.text}: {self.state.upper()}. {self.evidence}"
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,14 @@ class Gap:
     words: str
 
 
-def _gap(claim: Exceeds | Near, first: Sequence[float], second: Sequence[float]) -> Gap | None:
-    names = str(claim.first), str(claim.second)
+def _gap(claim: Exceeds | Near, first: Sequence[float], second: Sequence[float], axis: str | None) -> Gap | None:
+    about, left, right = _names(claim.first, claim.second, axis)
     if not claim.paired:
         found = difference(first, second)
         if found is None:
             return None
         low, high = (found.mean, found.mean) if found.low is None or found.high is None else (found.low, found.high)
-        return Gap(found.mean, low, high, found.interval(*names))
+        return Gap(found.mean, low, high, about + found.interval(left, right))
     gaps = np.subtract(first, second)
     if len(gaps) < 2 or not np.isfinite(gaps).all():
         return None
@@ -63,10 +63,23 @@ def _gap(claim: Exceeds | Near, first: Sequence[float], second: Sequence[float])
 
     mean, error = float(gaps.mean()), float(gaps.std(ddof=1)) / math.sqrt(len(gaps))
     half = error * float(stdtrit(len(gaps) - 1, 0.5 + LEVEL / 2))
-    said = f"95% interval {mean - half:.2f} to {mean + half:.2f}" if error else "no spread between runs"
-    return Gap(
-        mean, mean - half, mean + half, f"{' minus '.join(names)}: {mean:.2f} points, {said}, n={len(gaps)} runs"
-    )
+    said = f"95% interval {_number(mean - half)} to {_number(mean + half)}" if error else "no spread between runs"
+    words = f"{about}{left} minus {right}: {_number(mean)} points, {said}, n={len(gaps)} runs, paired"
+    return Gap(mean, mean - half, mean + half, words)
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _names(first: Cell, second: Cell, axis: str | None) -> tuple[str, str, str]:
+    """What two cells have in common, and what tells them apart."""
+    settings = [f"{axis} {cell.setting}" if axis else cell.setting for cell in (first, second)]
+    if first.measure == second.measure:
+        return f"{first.measure}: ", *settings  # type: ignore[return-value]
+    if first.setting == second.setting:
+        return f"{settings[0]}: ", first.measure, second.measure
+    return "", f"{first.measure}, {settings[0]}", f"{second.measure}, {settings[1]}"
 
 
 def judge(claim: Claim, series: Series) -> Judged:
@@ -79,7 +92,7 @@ def judge(claim: Claim, series: Series) -> Judged:
     if isinstance(claim, AtMost):
         return _at_most(claim, series, first)
     second = series.values(claim.second)
-    gap = _gap(claim, first, second)
+    gap = _gap(claim, first, second, series.experiment.axis)
     if gap is None:
         mean = Summary.of(first).mean - Summary.of(second).mean
         return Judged(claim, State.OPEN, f"{claim.first} minus {claim.second}: {mean:.2f} points in one finite run")
@@ -117,7 +130,8 @@ def overall(found: Sequence[Judged]) -> str:
         return "The effect does not show here."
     if counts[State.OPEN] == len(found):
         return "Whether the effect shows cannot be told from so few runs."
-    parts = [f"{count} of {len(found)} {state.value}" for state, count in counts.items() if count]
+    words = {State.HOLDS: "{} of {} claims hold here", State.FAILS: "{} do not", State.OPEN: "{} cannot be told"}
+    parts = [words[state].format(count, len(found)) for state, count in counts.items() if count or state is State.HOLDS]
     return f"The effect shows in part: {', '.join(parts)}."
 
 
@@ -134,8 +148,8 @@ def table(series: Series) -> Table:
     measures = series.measures
     return Table(
         title=f"{series.experiment.title} ({series.experiment.unit})",
-        rows=tuple(Heading(setting, n) for setting in settings),
-        columns=tuple(Heading(measure) for measure in measures),
+        rows=tuple(Heading(setting) for setting in settings),
+        columns=tuple(Heading(measure, n) for measure in measures),
         cells=tuple(tuple(shown(setting, measure) for measure in measures) for setting in settings),
     )
 
