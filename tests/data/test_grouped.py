@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from elinvar.check import InputError
-from elinvar.data import ArraySplit
-from elinvar.data.grouped import grouped_order
+from elinvar.data import ArraySplit, grouped_order
 
 TARGETS = torch.arange(100).repeat_interleave(40)[torch.randperm(4_000, generator=torch.Generator().manual_seed(0))]
 

@@ -1,6 +1,6 @@
 """Every experiment runs at scale smoke, and every effect that it claims there points the right way.
 
-Each claim held in every single one of seeds 0 to 9 when this was written; here it is asked of the first.
+Each claim held in every single one of seeds 0 to 9 when this was written; here it is asked of one in their middle.
 """
 
 import math
@@ -15,8 +15,8 @@ from elinvar.experiments import EXPERIMENTS, AtMost, Exceeds, Job, Scale, Series
 def test_claims_hold_at_scale_smoke(name: str) -> None:
     said: list[str] = []
     of = experiment(name)
-    rows = of.run(Job(scale=Scale.SMOKE, seed=0, say=said.append))
-    series = Series(of, Scale.SMOKE, None, {0: rows})
+    rows = of.run(Job(scale=Scale.SMOKE, seed=5, say=said.append))
+    series = Series(of, Scale.SMOKE, None, {5: rows})
     assert said
     assert all(math.isfinite(value) for row in rows.values() for value in row.values())
     assert set(of.drawn or series.measures) <= set(series.measures)

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from .. import norm
-from ..data import stratified_order
-from ..data.grouped import grouped_order
+from ..data import grouped_order, stratified_order
 from ..norm import NormPolicy
 from ..rng import Seeds, Source
 from .experiment import Cell, Claim, Exceeds, Experiment, Job, Published, Rows, Scale

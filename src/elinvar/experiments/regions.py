@@ -82,10 +82,10 @@ def claims(scale: Scale) -> tuple[Claim, ...]:
     return (
         Exceeds(
             "With one image a worker the head leans on the image's own statistics",
-            Cell(alone, POPULATION), Cell(alone, OWN), by=1.0, paired=True,
+            Cell(alone, POPULATION), Cell(alone, OWN), paired=True,
         ),
         *(
-            Exceeds(f"{remedy} helps".capitalize(), Cell(alone, POPULATION), Cell(remedy, POPULATION), by=1.0)
+            Exceeds(f"{remedy} helps".capitalize(), Cell(alone, POPULATION), Cell(remedy, POPULATION))
             for remedy in (two, shuffled, synchronized)
         ),
         Near(

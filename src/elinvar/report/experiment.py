@@ -130,9 +130,10 @@ def overall(found: Sequence[Judged]) -> str:
         return "The effect does not show here."
     if counts[State.OPEN] == len(found):
         return "Whether the effect shows cannot be told from so few runs."
-    words = {State.HOLDS: "{} of {} claims hold here", State.FAILS: "{} do not", State.OPEN: "{} cannot be told"}
-    parts = [words[state].format(count, len(found)) for state, count in counts.items() if count or state is State.HOLDS]
-    return f"The effect shows in part: {', '.join(parts)}."
+    words = {State.HOLDS: "that hold", State.FAILS: "that do not hold", State.OPEN: "that cannot be told"}
+    parts = [f"{words[state]}: {count} of {len(found)}" for state, count in counts.items() if count]
+    first = "The effect shows in part" if counts[State.HOLDS] else "The effect does not show"
+    return f"{first}. Claims {'; '.join(parts)}."
 
 
 def table(series: Series) -> Table:
