@@ -109,7 +109,7 @@ def test_the_exact_curve_is_that_of_one_evaluation_for_each_alpha(
         expected = mean_loss(metric, *evaluated(with_alpha(trained, point.alpha), batches))
         assert point.value == pytest.approx(expected, rel=1e-6)
         assert point.approximation == 0.0
-        assert point.gain == pytest.approx(tuned.before.value - expected, rel=1e-5, abs=1e-7)
+        assert point.gain == pytest.approx(tuned.before.value - expected, rel=1e-5, abs=4e-6)  # float32 losses near 2
     assert tuned.best is min(tuned.curve, key=lambda point: point.value)
     assert 0.0 < (tuned.best.alpha or 0.0) <= 1.0 - 0.1 * (metric == "error")  # not simply the first or last one
     assert tuned.evaluations == len(tuned.curve) == len(tuned.computed)

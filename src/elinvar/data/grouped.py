@@ -40,7 +40,7 @@ def grouped_order(
 
     >>> targets = torch.arange(6) // 2
     >>> targets[grouped_order(targets, 1, batches=1, classes=3, each=2, repeat_classes=False, inside="by class")]
-    tensor([2, 2, 1, 1, 0, 0])
+    tensor([0, 0, 1, 1, 2, 2])
     """
     if min(batches, classes, each) < 1:
         raise InputError(f"batches, classes and each: got {batches}, {classes} and {each}, expected at least 1")
