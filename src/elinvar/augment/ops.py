@@ -21,6 +21,7 @@ class Kind(StrEnum):
     HISTOGRAM = "histogram"  # the same, through 256 values that the image's own statistics fix
     WARP = "warp"  # pixels at another place
     LOCAL = "local"  # the pixel, its other channels and its neighbours
+    REGION = "region"  # the pixel; inside of a rectangle a colour, or noise that a seed fixes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,7 @@ class Op:
     kind        which kernel it is data for
     parameters  names of its parameters, in the order of `Program.args`
     nothing     the first parameter's value that leaves every image as it is; None: there is none
-    corrupts    whether it overlaps a corruption of the CIFAR-C and ImageNet-C benchmarks
+    corrupts    whether it overlaps a corruption of the CIFAR-C and ImageNet-C benchmarks, by the count of AugMix
     source      who defines it
     """
 
@@ -44,6 +45,8 @@ class Op:
     corrupts: bool = False
     source: str
 
+
+RECTANGLE = ("height", "width", "row", "column")
 
 _ROWS = (
     Op(name="identity", code=0, kind=Kind.TABLE, source="RandAugment, Cubuk et al. 2020"),
@@ -101,6 +104,57 @@ _ROWS = (
     ),
     Op(name="invert", code=14, kind=Kind.TABLE, source="Pillow ImageOps.invert"),
     Op(name="flip", code=15, kind=Kind.WARP, source="Pillow ImageOps.mirror"),
+    Op(
+        name="solarize_add",
+        code=16,
+        kind=Kind.TABLE,
+        parameters=("addition",),
+        nothing=0,
+        source="AutoAugment, TPU code",
+    ),
+    Op(name="flip_vertical", code=17, kind=Kind.WARP, source="Pillow ImageOps.flip"),
+    Op(
+        name="cutout",
+        code=18,
+        kind=Kind.REGION,
+        parameters=(*RECTANGLE, "red", "green", "blue"),
+        nothing=0,
+        corrupts=True,
+        source="DeVries and Taylor 2017",
+    ),
+    Op(
+        name="erase",
+        code=19,
+        kind=Kind.REGION,
+        parameters=(*RECTANGLE, "seed"),
+        nothing=0,
+        source="Random erasing, Zhong et al. 2020",
+    ),
+    Op(
+        name="gaussian_noise",
+        code=20,
+        kind=Kind.REGION,
+        parameters=("sigma_red", "sigma_green", "sigma_blue", "seed"),
+        corrupts=True,
+        source="the usual additive noise",
+    ),
+    Op(
+        name="patch_gaussian",
+        code=21,
+        kind=Kind.REGION,
+        parameters=(*RECTANGLE, "sigma", "seed"),
+        nothing=0,
+        corrupts=True,
+        source="Patch Gaussian, Lopes et al. 2019",
+    ),
+    Op(
+        name="patch_uniform",
+        code=22,
+        kind=Kind.REGION,
+        parameters=(*RECTANGLE, "amplitude", "seed"),
+        nothing=0,
+        source="AugMix, Hendrycks et al. 2020, section 4.2",
+    ),
 )
 
 OPS: Mapping[str, Op] = MappingProxyType({op.name: op for op in _ROWS})

@@ -70,12 +70,18 @@ class Program:
         return replace(self, ops=self.ops.to(device), args=self.args.to(device), weights=weights)
 
     def check(self) -> None:
-        """Raise `InputError` unless every operation is known and every parameter is a finite number."""
+        """Raise `InputError` unless operations are known, have all their parameters, and these are finite numbers."""
         if not self.ops.numel():
             return
         low, high = (int(value) for value in torch.aminmax(self.ops))
         if low < 0 or high >= len(BY_CODE):
             raise InputError(f"program: got operation codes {low} to {high}, known are 0 to {len(BY_CODE) - 1}")
+        codes = self.ops.flatten().bincount().nonzero().flatten().tolist()
+        needed = max(len(BY_CODE[code].parameters) for code in codes)
+        if needed > self.args.shape[3]:
+            raise InputError(
+                f"program: got args for {self.args.shape[3]} parameters, expected {needed} for the operations in it"
+            )
         if not bool(torch.isfinite(self.args).all()):
             raise InputError("program: got a parameter that is not a finite number")
 
@@ -109,7 +115,11 @@ class Program:
 
 def _application(code: int, values: list[float]) -> str:
     op = BY_CODE[code]
-    named = ", ".join(f"{name}={value:.4g}" for name, value in zip(op.parameters, values, strict=False))
+    # Whole numbers in full: a seed that lost digits would be another one.
+    named = ", ".join(
+        f"{name}={value:.9g}" if value.is_integer() else f"{name}={value:.4g}"
+        for name, value in zip(op.parameters, values, strict=False)
+    )
     return f"{op.name}({named})" if named else op.name
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..ops import OPS, Kind
 from ..program import Program
-from . import histogram, local, table, warp
+from . import histogram, local, region, table, warp
 from .table import Bytes
 
 # Operations by kind, so that those of a kind follow each other; an operation's rank is its place, from 1.
@@ -91,6 +91,9 @@ def _round(
     for name in rows_of((Kind.LOCAL,))[0]:
         rows = row[spans[name]]
         results[rows] = local.CHANGES[name](results[rows], first[spans[name]])
+    for name in rows_of((Kind.REGION,))[0]:
+        rows = row[spans[name]]
+        results[rows] = region.CHANGES[name](results[rows], args[spans[name]].to(device))
 
 
 def _mix(

@@ -31,6 +31,12 @@ def solarize(threshold: Factor) -> UInt8[Tensor, "rows 256"]:
     return torch.where(value < threshold[:, None], value, 255 - value).to(torch.uint8)
 
 
+def solarize_add(addition: Factor) -> UInt8[Tensor, "rows 256"]:
+    """Add `addition` to pixels below 128."""
+    value = values(addition)
+    return torch.where(value < 128, (value + addition.trunc()[:, None]).clamp(0, 255), value).to(torch.uint8)
+
+
 def brightness(factor: Factor) -> UInt8[Tensor, "rows 256"]:
     """Blend with black."""
     return blend(torch.zeros((), device=factor.device), values(factor), factor[:, None])
@@ -43,6 +49,7 @@ def invert(nothing: Factor) -> UInt8[Tensor, "rows 256"]:
 TABLES: Mapping[str, Callable[[Factor], UInt8[Tensor, "rows 256"]]] = {
     "posterize": posterize,
     "solarize": solarize,
+    "solarize_add": solarize_add,
     "brightness": brightness,
     "invert": invert,
 }

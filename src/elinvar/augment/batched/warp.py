@@ -53,6 +53,11 @@ def flip(nothing: Parameter, height: int, width: int) -> Matrix:
     return _matrix(-one, zero, width * one, zero, one, zero)
 
 
+def flip_vertical(nothing: Parameter, height: int, width: int) -> Matrix:
+    one, zero = torch.ones_like(nothing), torch.zeros_like(nothing)
+    return _matrix(one, zero, zero, zero, -one, height * one)
+
+
 MATRICES: Mapping[str, Callable[[Parameter, int, int], Matrix]] = {
     "rotate": rotate,
     "shear_x": shear_x,
@@ -60,6 +65,7 @@ MATRICES: Mapping[str, Callable[[Parameter, int, int], Matrix]] = {
     "translate_x": translate_x,
     "translate_y": translate_y,
     "flip": flip,
+    "flip_vertical": flip_vertical,
 }
 
 

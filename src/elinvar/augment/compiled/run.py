@@ -9,7 +9,7 @@ from ...jit import kernel
 from ...parallel import for_pieces
 from ..ops import BY_CODE, code
 from ..program import Program
-from . import histogram, local, table, warp
+from . import histogram, local, region, table, warp
 from .memory import empty
 from .scratch import TILE, Bytes, Floats, Ints, Scratch, scratch
 from .table import FLOAT
@@ -19,10 +19,13 @@ PIECE = 64 * 3 * 32 * 32
 
 IDENTITY, AUTOCONTRAST, EQUALIZE = code("identity"), code("autocontrast"), code("equalize")
 POSTERIZE, SOLARIZE, INVERT, BRIGHTNESS = code("posterize"), code("solarize"), code("invert"), code("brightness")
-ROTATE, FLIP = code("rotate"), code("flip")
+SOLARIZE_ADD = code("solarize_add")
+ROTATE, FLIP, FLIP_VERTICAL = code("rotate"), code("flip"), code("flip_vertical")
 SHEAR_X, SHEAR_Y = code("shear_x"), code("shear_y")
 TRANSLATE_X, TRANSLATE_Y = code("translate_x"), code("translate_y")
 COLOR, CONTRAST, SHARPNESS = code("color"), code("contrast"), code("sharpness")
+CUTOUT, ERASE, GAUSSIAN_NOISE = code("cutout"), code("erase"), code("gaussian_noise")
+PATCH_GAUSSIAN, PATCH_UNIFORM = code("patch_gaussian"), code("patch_uniform")
 
 
 @kernel
@@ -63,6 +66,20 @@ def operate(
         table.invert(source, target, c * plane)
     elif op == FLIP:
         warp.flip(source, target, c, h, w)
+    elif op == SOLARIZE_ADD:
+        table.solarize_add(source, target, c * plane, exact)
+    elif op == FLIP_VERTICAL:
+        warp.flip_vertical(source, target, c, h, w)
+    elif op == CUTOUT:
+        region.cutout(source, target, shape, args)
+    elif op == ERASE:
+        region.erase(source, target, shape, args, scratch)
+    elif op == GAUSSIAN_NOISE:
+        region.gaussian_noise(source, target, shape, args, scratch)
+    elif op == PATCH_GAUSSIAN:
+        region.patch_gaussian(source, target, shape, args, scratch)
+    elif op == PATCH_UNIFORM:
+        region.patch_uniform(source, target, shape, args, scratch)
     else:
         raise ValueError("an operation without a compiled kernel")
 

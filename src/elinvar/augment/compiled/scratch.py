@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..noise import normals
+
 BLOCK = 16
 PADDING = 64
 TILE = 1024
@@ -26,6 +28,8 @@ class Scratch(NamedTuple):
     place, right, down     for each of these, where its word is and how far right and down in it
     segment, shift         columns that move by the same whole number of pixels: their start, and that number
     table, counts          values that pixels are replaced with; how often each value occurs
+    words, draws           random bits, and the same memory as 16 of them for each pixel value
+    normals                the normal number that 16 bits stand for
     """
 
     images: Bytes
@@ -40,6 +44,9 @@ class Scratch(NamedTuple):
     shift: Ints
     table: Bytes
     counts: Ints
+    words: NDArray[np.uint64]
+    draws: NDArray[np.uint16]
+    normals: Floats
 
 
 _local = threading.local()
@@ -50,6 +57,7 @@ def scratch(channels: int, height: int, width: int, chains: int) -> Scratch:
     shape = (channels, height, width, chains)
     if getattr(_local, "shape", None) != shape:
         pixels, lines = channels * height * width + PADDING, max(TILE, width) + PADDING
+        words = np.zeros(lines // 4 + PADDING, np.uint64)
         _local.buffers = Scratch(
             images=np.zeros((chains + 2, pixels), np.uint8),
             place_of=np.zeros(chains, np.int32),
@@ -63,6 +71,9 @@ def scratch(channels: int, height: int, width: int, chains: int) -> Scratch:
             shift=np.zeros(width + PADDING, np.int32),
             table=np.zeros(256, np.uint8),
             counts=np.zeros(2 * 256, np.int32),
+            words=words,
+            draws=words.view(np.uint16),
+            normals=normals().numpy(),
         )
         _local.shape = shape
     buffers: Scratch = _local.buffers

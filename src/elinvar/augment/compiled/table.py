@@ -38,6 +38,15 @@ def solarize(source: Bytes, target: Bytes, pixels: int, threshold: float) -> Non
 
 
 @kernel
+def solarize_add(source: Bytes, target: Bytes, pixels: int, addition: float) -> None:
+    """Add `addition` to pixels below 128."""
+    more = INT(math.trunc(min(max(addition, -256.0), 256.0)))
+    for i in range(pixels):
+        value = INT(source[i])
+        target[i] = BYTE(min(max(value + more, INT(0)), INT(255)) if value < INT(128) else value)
+
+
+@kernel
 def invert(source: Bytes, target: Bytes, pixels: int) -> None:
     for i in range(pixels):
         target[i] = BYTE(255) - source[i]

@@ -234,3 +234,14 @@ def flip(source: Bytes, target: Bytes, channels: int, height: int, width: int) -
         end = start + INDEX(width - 1)
         for x in range(width):
             target[start + INDEX(x)] = source[end - INDEX(x)]
+
+
+@kernel
+def flip_vertical(source: Bytes, target: Bytes, channels: int, height: int, width: int) -> None:
+    """Swap top and bottom."""
+    for channel in range(channels):
+        for y in range(height):
+            here = INDEX((channel * height + y) * width)
+            there = INDEX((channel * height + height - 1 - y) * width)
+            for x in range(width):
+                target[here + INDEX(x)] = source[there + INDEX(x)]
