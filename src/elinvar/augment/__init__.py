@@ -2,6 +2,7 @@
 
 from .augmix import AugMix as AugMix
 from .augmix import RandomChain as RandomChain
+from .autoaugment import AutoAugment as AutoAugment
 from .backend import apply as apply
 from .base import Augmentation as Augmentation
 from .base import Compose as Compose
@@ -9,6 +10,7 @@ from .base import Programmed as Programmed
 from .crop import Flip as Flip
 from .crop import PadCrop as PadCrop
 from .levels import AUGMIX_LEVELS as AUGMIX_LEVELS
+from .levels import LEVELS as LEVELS
 from .levels import Levels as Levels
 from .levels import Range as Range
 from .ops import OPS as OPS
@@ -17,3 +19,5 @@ from .ops import Op as Op
 from .policies import POLICIES as POLICIES
 from .program import Program as Program
 from .program import concatenate as concatenate
+from .randaugment import RandAugment as RandAugment
+from .randaugment import sample_policies as sample_policies

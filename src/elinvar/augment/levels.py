@@ -6,15 +6,16 @@
 both ways, and `side` is the width or the height of the image where lengths are relative to it.
 Published policies use the same operations at different scales; each scale is one `Levels`, a row of `LEVELS`:
 
-| scale | translate | color ... sharpness | posterize keeps | solarize from |
-|---|---|---|---|---|
-| `augmix` | 1/3 of the side | factor .1 to 1.9 | 4 to 0 bits | 256 to 0 |
-| `torchvision` | 150/331 of the side | 1 -+ .9 | 8 to 4 bits | 255 to 0 |
-| `original` | 10 pixels | .1 to 1.9 | 4 to 0 bits | 256 to 0 |
-| `tpu` | 100 pixels (AutoAugment 250) | .1 to 1.9 | 0 to 4 bits: weaker | 0 to 256: weaker |
-| `pytorch_randaugment` | 100 pixels | .1 to 1.9 | 1 to 4 bits: weaker | 0 to 256: weaker |
+| scale | translate | color ... sharpness | posterize keeps | solarize from | cutout |
+|---|---|---|---|---|---|
+| `augmix` | 1/3 of the side | factor .1 to 1.9 | 4 to 0 bits | 256 to 0 | |
+| `torchvision` | 150/331 of the side | 1 -+ .9 | 8 to 4 bits | 255 to 0 | |
+| `original` | 10 pixels | .1 to 1.9 | 4 to 0 bits | 256 to 0 | 10 |
+| `tpu` | 100 pixels (AutoAugment 250) | .1 to 1.9 | 0 to 4 bits: weaker | 0 to 256: weaker | 40 (100) |
+| `pytorch_randaugment` | 100 pixels | .1 to 1.9 | 1 to 4 bits: weaker | 0 to 256: weaker | 20 |
 
-Factors of .1 to 1.9 start at their strongest and change nothing in the middle of the scale.
+Factors of .1 to 1.9 start at their strongest and change nothing in the middle of the scale. A level of cutout means
+half of its side, in pixels.
 
 Source   augmix: google-research/augmix; torchvision: its autoaugment.py; original: the code of AutoAugment for CIFAR,
          in arcelien/pba; tpu: tensorflow/tpu, efficientnet; pytorch_randaugment: ildoonet/pytorch-randaugment.
@@ -132,6 +133,7 @@ _SHEARS = dict.fromkeys(("shear_x", "shear_y"), Range(span=0.3, signed=True))
 _ONE_WAY = _enhancers(Range(start=0.1, span=1.8))
 _TURN, _WHOLE_TURN = Range(span=30, signed=True), Range(span=30, whole="cut", signed=True)
 _FEWER_BITS, _LOWER_THRESHOLD = Range(start=4, span=-4, whole="cut"), Range(start=256, span=-256, whole="cut")
+_ADDITION = Range(span=110, whole="cut")
 _MORE_BITS, _HIGHER_THRESHOLD = Range(span=4, whole="cut"), Range(span=256, whole="cut")
 
 AUGMIX_LEVELS = Levels(
@@ -170,11 +172,12 @@ ORIGINAL_LEVELS = Levels(
         **_SHEARS,
         **_pixels(10, whole="cut"),
         **_ONE_WAY,
+        "cutout": Range(span=10, whole="cut"),
     },
 )
 
 
-def _tpu(name: str, pixels: float) -> Levels:
+def _tpu(name: str, pixels: float, half: float) -> Levels:
     return Levels(
         name,
         10.0,
@@ -185,11 +188,13 @@ def _tpu(name: str, pixels: float) -> Levels:
             **_SHEARS,
             **_pixels(pixels),
             **_ONE_WAY,
+            "solarize_add": _ADDITION,
+            "cutout": Range(span=half, whole="cut"),
         },
     )
 
 
-TPU_LEVELS, TPU_AUTOAUGMENT_LEVELS = _tpu("tpu", 100), _tpu("tpu_autoaugment", 250)
+TPU_LEVELS, TPU_AUTOAUGMENT_LEVELS = _tpu("tpu", 100, half=40), _tpu("tpu_autoaugment", 250, half=100)
 
 PYTORCH_RANDAUGMENT_LEVELS = Levels(
     "pytorch_randaugment",
@@ -201,6 +206,8 @@ PYTORCH_RANDAUGMENT_LEVELS = Levels(
         **_SHEARS,
         **_pixels(100),
         **_ONE_WAY,
+        "solarize_add": _ADDITION,
+        "cutout": Range(span=20, whole="cut"),
     },
 )
 

@@ -4,9 +4,42 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from .augmix import AugMix, RandomChain
+from .autoaugment import AutoAugment
 from .base import Augmentation
 from .crop import Flip, PadCrop
+from .randaugment import RandAugment
+
+
+def autoaugment_cifar10() -> AutoAugment:
+    """Put each image through one of the 25 pairs of operations that AutoAugment found on CIFAR-10."""
+    return AutoAugment("cifar10")
+
+
+def autoaugment_imagenet() -> AutoAugment:
+    """Put each image through one of the 25 pairs of operations that AutoAugment found on ImageNet."""
+    return AutoAugment("imagenet")
+
+
+def autoaugment_svhn() -> AutoAugment:
+    """Put each image through one of the 25 pairs of operations that AutoAugment found on SVHN."""
+    return AutoAugment("svhn")
+
+
+def autoaugment_overlap_free() -> AutoAugment:
+    """AutoAugment for CIFAR-10 without operations that overlap corruptions: AugMix's AutoAugment*."""
+    return AutoAugment("cifar10", overlap_free=True)
+
 
 POLICIES: Mapping[str, Callable[[], Augmentation]] = MappingProxyType(
-    {"augmix": AugMix, "random_chain": RandomChain, "random_flip": Flip, "pad_crop": PadCrop}
+    {
+        "augmix": AugMix,
+        "random_chain": RandomChain,
+        "randaugment": RandAugment,
+        "autoaugment_cifar10": autoaugment_cifar10,
+        "autoaugment_imagenet": autoaugment_imagenet,
+        "autoaugment_svhn": autoaugment_svhn,
+        "autoaugment_overlap_free": autoaugment_overlap_free,
+        "random_flip": Flip,
+        "pad_crop": PadCrop,
+    }
 )
