@@ -13,6 +13,9 @@ from .levels import AUGMIX_LEVELS as AUGMIX_LEVELS
 from .levels import LEVELS as LEVELS
 from .levels import Levels as Levels
 from .levels import Range as Range
+from .noise import GaussianNoise as GaussianNoise
+from .noise import PatchGaussian as PatchGaussian
+from .noise import PatchUniform as PatchUniform
 from .ops import OPS as OPS
 from .ops import Kind as Kind
 from .ops import Op as Op
@@ -21,3 +24,5 @@ from .program import Program as Program
 from .program import concatenate as concatenate
 from .randaugment import RandAugment as RandAugment
 from .randaugment import sample_policies as sample_policies
+from .regions import Cutout as Cutout
+from .regions import RandomErasing as RandomErasing

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float32, Int32
 from torch import Tensor
 
 from ...rng import bits, streams
-from ..noise import DRAWS, KEY, normals
+from ..seeds import DRAWS, KEY, normals
 from .table import Bytes
 
 Args = Float32[Tensor, "rows parameters"]

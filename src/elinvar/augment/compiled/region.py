@@ -1,6 +1,6 @@
 """Operations that change a rectangle: to a colour, to noise, or by adding noise.
 
-The noise is that of `augment/noise.py`. Parameters are cut to whole numbers where they count pixels.
+The noise is that of `augment/seeds.py`. Parameters are cut to whole numbers where they count pixels.
 """
 
 import math
@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from ...jit import inlined, kernel
 from ...splitmix import bits
-from .. import noise
+from .. import seeds
 from .histogram import INDEX
 from .scratch import TILE, Bytes, Floats, Scratch
 from .table import BYTE, FLOAT, INT, copy
 
-KEY = np.uint64(noise.KEY)
-HALF_RANGE = FLOAT(2 / noise.DRAWS)
+KEY = np.uint64(seeds.KEY)
+HALF_RANGE = FLOAT(2 / seeds.DRAWS)
 
 Shape = tuple[int, int, int]
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..noise import normals
+from ..seeds import normals
 
 BLOCK = 16
 PADDING = 64
