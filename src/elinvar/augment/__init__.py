@@ -7,6 +7,7 @@ from .backend import apply as apply
 from .base import Augmentation as Augmentation
 from .base import Compose as Compose
 from .base import Programmed as Programmed
+from .collate import Collate as Collate
 from .crop import Flip as Flip
 from .crop import PadCrop as PadCrop
 from .levels import AUGMIX_LEVELS as AUGMIX_LEVELS

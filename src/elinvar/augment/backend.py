@@ -15,8 +15,32 @@ Backend = Literal["compiled", "batched"]
 def to_bytes(images: Shaped[Tensor, "n c h w"]) -> UInt8[Tensor, "n c h w"]:
     """Images as contiguous uint8: 0..255 as they are, [0, 1] rounded to the nearest of the 256 values."""
     if images.is_floating_point():
-        images = images.detach().to(torch.float32).mul(255.0).round_().to(torch.uint8)
+        images = images.detach().to(torch.float32)
+        if images.device.type == "cpu":
+            from .compiled.pixels import to_bytes as rounded
+
+            return rounded(images)
+        images = images.mul(255.0).round_().to(torch.uint8)
     return images.contiguous()
+
+
+def to_floats(images: UInt8[Tensor, "n c h w"], dtype: torch.dtype) -> Shaped[Tensor, "n c h w"]:
+    """0..255 as [0, 1] of a type of floating point."""
+    if images.device.type == "cpu":
+        from .compiled.pixels import to_floats as scaled
+
+        return scaled(images).to(dtype)
+    return (images.to(torch.float32) / 255).to(dtype)
+
+
+def check_channels(images: Shaped[Tensor, "n c h w"]) -> None:
+    """Raise `InputError` unless images are grey or have three colours, as operations want them."""
+    if images.shape[1] not in (1, 3):
+        last = images.shape[3] in (1, 3)
+        hint = "; if channels come last, use images.permute(0, 3, 1, 2)" if last else ""
+        raise InputError(
+            f"images: got {images.shape[1]} channels, expected 1 (grey) or 3 (red, green, blue) in (N, C, H, W){hint}"
+        )
 
 
 def apply(
@@ -44,9 +68,8 @@ def execute(
     images: Shaped[Tensor, "n c h w"], program: Program, *, backend: Backend | None = None
 ) -> Shaped[Tensor, "n c h w"]:
     """As `apply`, without looking at every value of `images` and `program` first."""
+    check_channels(images)
     channels = images.shape[1]
-    if channels not in (1, 3):
-        raise InputError(f"images: got {channels} channels, expected 1 (grey) or 3 (red, green, blue)")
     if len(program.fill) not in (1, channels):
         raise InputError(f"program: got fill {program.fill} for images of {channels} channels, expected 1 or one each")
     if backend is None:
@@ -59,5 +82,5 @@ def execute(
         from .batched.run import run
     made = run(to_bytes(images), program)
     if program.pure and images.is_floating_point():
-        made = (made.to(torch.float32) / 255).to(images.dtype)
+        made = to_floats(made, images.dtype)
     return made
