@@ -77,7 +77,7 @@ class Augmentation(ABC):
 def _batch(images: object) -> Tensor:
     """Images as a plain batch: one image is a batch of one; torchvision's own types are tensors."""
     if not isinstance(images, Tensor):
-        kind = f"{type(images).__module__.split('.')[0]}'s {type(images).__name__}"
+        kind = f"{type(images).__module__}.{type(images).__name__}".removeprefix("builtins.")
         raise InputError(
             f"images: got {kind}, expected a torch.Tensor of shape (N, C, H, W) or (C, H, W); "
             "torchvision.transforms.v2.ToImage() before this makes one of a picture or of an array (H, W, C)"
