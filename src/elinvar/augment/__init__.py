@@ -27,3 +27,4 @@ from .randaugment import RandAugment as RandAugment
 from .randaugment import sample_policies as sample_policies
 from .regions import Cutout as Cutout
 from .regions import RandomErasing as RandomErasing
+from .resized_crop import RandomResizedCrop as RandomResizedCrop

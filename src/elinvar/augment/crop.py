@@ -31,9 +31,10 @@ def move(
 
 @dataclass(frozen=True)
 class Flip(Augmentation):
-    """Swap left and right with probability `p`, in [0, 1]."""
+    """Swap left and right, or top and bottom if `vertical`, with probability `p`, in [0, 1]."""
 
     p: float = 0.5
+    vertical: bool = False
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.p <= 1.0:
@@ -44,8 +45,11 @@ class Flip(Augmentation):
         return uniform(keys, 1)[:, 0] < self.p
 
     def transform(self, images: Shaped[Tensor, "n c h w"], keys: Int64[Tensor, " n"]) -> Shaped[Tensor, "n c h w"]:
+        chosen = self.draw(keys)
+        if self.vertical:
+            return torch.where(chosen.to(images.device)[:, None, None, None], images.flip(2), images).contiguous()
         still = torch.zeros(len(images), dtype=torch.int64)
-        return move(images, flip=self.draw(keys), down=still, right=still)
+        return move(images, flip=chosen, down=still, right=still)
 
 
 @dataclass(frozen=True)

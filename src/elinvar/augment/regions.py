@@ -19,7 +19,6 @@ from .seeds import seed
 TRIES = 10
 
 Rectangle = Float64[Tensor, "n 4"]
-Color = int | tuple[int, ...]
 
 
 def square(side: Float64[Tensor, " n"], u: Float64[Tensor, "n 2"], height: int, width: int) -> Rectangle:
@@ -64,8 +63,8 @@ class Cutout(Programmed):
 
     A square of side L takes (1 - L / 4n)^2 (L / n)^2 of an image of side n >= L away on average, for even L.
 
-    Source   DeVries and Taylor, Improved regularization of convolutional neural networks with cutout, 2017, section 3.2:
-             16 for CIFAR-10, 8 for CIFAR-100, 20 for SVHN.
+    Source   DeVries and Taylor, Improved regularization of convolutional neural networks with cutout, 2017: sizes 16
+             for CIFAR-10, 8 for CIFAR-100, 20 for SVHN.
     Differs  grey by default; the square of an odd side has that side. Where others give half of the side, as the TPU
              code's `pad_size`, double it.
 
@@ -110,15 +109,16 @@ class RandomErasing(Programmed):
     probability: float = 0.5
     area: tuple[float, float] = (0.02, 1 / 3)
     ratio: tuple[float, float] = (0.3, 1 / 0.3)
-    value: Literal["random"] | Color = "random"
+    value: Literal["random"] | Fill = "random"
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.probability <= 1.0:
             raise InputError(f"probability: got {self.probability}, expected a number in [0, 1]")
         check_shape("area", self.area, self.ratio)
-        if self.value != "random":
-            if isinstance(self.value, str):
+        if isinstance(self.value, str):
+            if self.value not in ("random",):
                 raise InputError(f"value: got {self.value!r}, expected 'random', or a color of 0..255")
+        else:
             check_color("value", self.value)
 
     def draw(self, keys: Int64[Tensor, " n"], *, height: int, width: int) -> Program:
