@@ -1,0 +1,111 @@
+"""Hand a map to the kernel of its kind, piece by piece of the batch."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float32, Int64, Shaped
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...augment.compiled.memory import empty
+from ...check import InputError
+from ...parallel import for_pieces
+from ..maps import Balanced, Map, Noise, Patch, Quarters, Scatter, Size
+from . import kernels
+
+# So many values are a task for one thread: 64 color images of 32 x 32, one of 224 x 224.
+PIECE = 64 * 3 * 32 * 32
+
+# What is only copied is copied as whole numbers of its size, so that one kernel serves every type of that size.
+AS_WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+Work = Callable[[NDArray[np.int64], int, int], None]
+
+
+def run(
+    first: Shaped[Tensor, "n c h w"],
+    second: Shaped[Tensor, "m c h w"],
+    parts: Sequence[tuple[Bool[Tensor, " n"] | None, Map]],
+    partner: Int64[Tensor, " n"],
+) -> tuple[Shaped[Tensor, "n c h w"], list[Float32[Tensor, " n"] | None]]:
+    """The mixtures, and the means of maps that have drawn each element. Images on a CPU."""
+    count = len(first)
+    size: Size = (first.shape[1], first.shape[2], first.shape[3])
+    output = empty(tuple(first.shape), first.dtype)
+    first, second = first.detach().contiguous(), second.detach().contiguous()
+    pairs = _array(partner)
+    means: list[Float32[Tensor, " n"] | None] = []
+    for chosen, drawn in parts:
+        rows = np.arange(count) if chosen is None else chosen.cpu().numpy().nonzero()[0]
+        mean, work = _work(first, second, output, pairs, drawn, size)
+        for_pieces(_on(work, rows), len(rows), max(1, PIECE // max(1, first[:1].numel())))
+        means.append(mean)
+    return output, means
+
+
+def _on(work: Work, rows: NDArray[np.int64]) -> Callable[[int, int], None]:
+    return lambda start, stop: work(rows, start, stop)
+
+
+def _array(numbers: Tensor) -> NDArray[Any]:
+    array: NDArray[Any] = numbers.detach().cpu().contiguous().numpy()
+    return array
+
+
+def _work(
+    first: Shaped[Tensor, "n c h w"],
+    second: Shaped[Tensor, "m c h w"],
+    output: Shaped[Tensor, "n c h w"],
+    pairs: NDArray[np.int64],
+    drawn: Map,
+    size: Size,
+) -> tuple[Float32[Tensor, " n"] | None, Work]:
+    """The kernel that blends by a map, with everything but the rows; and where it leaves the mean, if it does."""
+    if isinstance(drawn, Patch | Scatter):
+        whole = AS_WHOLE[first.element_size()]
+        first, second, output = first.view(whole), second.view(whole), output.view(whole)
+    flat = (first.flatten(1).numpy(), second.flatten(1).numpy(), pairs, output.view(len(output), -1).numpy())
+    if isinstance(drawn, Scatter):
+        return _scatter(flat, drawn, size)
+    if isinstance(drawn, Quarters):
+        cuts = (_array(drawn.rows), _array(drawn.columns), _array(drawn.weights))
+        return None, lambda rows, start, stop: kernels.quarters(*flat, size, rows, *cuts, start, stop)
+    if isinstance(drawn, Patch):
+        still = torch.zeros(len(first), dtype=torch.int64)
+        down, across = (still if shift is None else shift.cpu() for shift in (drawn.down, drawn.across))
+        sides = (side.cpu() for side in (drawn.top, drawn.bottom, drawn.left, drawn.right))
+        edges = _array(torch.stack([*sides, down, across], 1))
+        return None, lambda rows, start, stop: kernels.patch(*flat, size, rows, edges, start, stop)
+    if isinstance(drawn, Noise):
+        streams, weight, begin, sigma = _streams(drawn), _array(drawn.weight), drawn.start, float(drawn.sigma)
+        return None, lambda rows, start, stop: kernels.noise(
+            *flat, size, rows, streams, begin, weight, sigma, start, stop
+        )
+    if isinstance(drawn, Balanced):
+        balance = (_array(drawn.rows), _array(drawn.columns), _array(drawn.weight), drawn.center)
+        return None, lambda rows, start, stop: kernels.balanced(*flat, size, rows, *balance, start, stop)
+    raise InputError(f"map: got {type(drawn).__name__}, which has no compiled kernel; use backend='batched'")
+
+
+def _streams(drawn: Scatter | Noise) -> NDArray[np.uint64]:
+    streams: NDArray[np.uint64] = _array(drawn.stream).view(np.uint64)
+    return streams
+
+
+def _scatter(flat: tuple[NDArray[Any], ...], drawn: Scatter, size: Size) -> tuple[Float32[Tensor, " n"], Work]:
+    channels, height, _ = size
+    lines, step = {
+        "rows": (channels * height, 1),
+        "columns": (channels * height, 0),
+        "pixels": (channels, 0),
+        "elements": (channels, size[1] * size[2]),
+    }[drawn.axis]
+    draws, whole = int(np.prod(drawn.shape(size))), drawn.axis == "rows"
+    mean = torch.zeros(len(flat[0]))
+    streams, threshold, counted = _streams(drawn), _array(drawn.threshold), mean.numpy()
+    begin, (first, second, pairs, output) = drawn.start, flat
+    return mean, lambda rows, start, stop: kernels.scatter(
+        first, second, pairs, output, rows, streams, begin, threshold, lines, step, draws, whole, counted, start, stop
+    )

@@ -1,0 +1,118 @@
+"""Methods that paste a rectangle of the second image on the first: squares, intervals, CutMix."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float64, Int64
+from torch import Tensor
+
+from ..check import InputError
+from .maps import Patch, Size
+from .method import BetaMethod, Drawn, Method, below
+
+
+def _span(
+    center: Int64[Tensor, " n"], length: Int64[Tensor, " n"] | int, bound: int, *, odd: bool
+) -> tuple[Int64[Tensor, " n"], Int64[Tensor, " n"]]:
+    half = length // 2
+    return (center - half).clamp(0, bound), (center + (length - half if odd else half)).clamp(0, bound)
+
+
+@dataclass(frozen=True)
+class CutMix(BetaMethod):
+    """A rectangle of the second image at its own place, with the image's proportions; w = 1 - its area.
+
+    Sides are sqrt(1 - l) of the image's, l ~ Beta(alpha, alpha), halved and rounded down on both sides of a center
+    that is uniform over all pixels; what is outside is cut off.
+
+    Source   Yun et al., CutMix, ICCV 2019, section 3.1, and its published code for the borders.
+    Differs  one rectangle for each example, not for the batch.
+    """
+
+    draws: ClassVar[int] = 4
+
+    def draw(self, u: Float64[Tensor, "n draws"], stream: Int64[Tensor, " n"], size: Size) -> Drawn:
+        side = (1 - self.lambdas(u)).sqrt()
+        (top, bottom), (left, right) = (
+            _span(below(u[:, 2 + axis], length), (side * length).long(), length, odd=False)
+            for axis, length in enumerate(size[1:])
+        )
+        return Drawn(Patch(top, bottom, left, right))
+
+
+@dataclass(frozen=True)
+class RandomSquare(Method):
+    """A square of the second image, from a place of its own, on a random place of the first; w = 1 - its area.
+
+    size   side of the square in pixels; its center is uniform over all pixels, and what is outside is cut off
+
+    Source   Summers, thesis, 2021, section 2.3.
+    Differs  the source's place is uniform over all that fit; published code misses the last one.
+    """
+
+    size: int = 16
+    draws: ClassVar[int] = 4
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise InputError(f"size: got {self.size}, expected at least 1 pixel")
+
+    def draw(self, u: Float64[Tensor, "n draws"], stream: Int64[Tensor, " n"], size: Size) -> Drawn:
+        (top, bottom, down), (left, right, across) = (
+            self._side(u[:, axis], u[:, 2 + axis], length) for axis, length in enumerate(size[1:])
+        )
+        return Drawn(Patch(top, bottom, left, right, down, across))
+
+    def _side(
+        self, center: Float64[Tensor, " n"], source: Float64[Tensor, " n"], bound: int
+    ) -> tuple[Int64[Tensor, " n"], Int64[Tensor, " n"], Int64[Tensor, " n"]]:
+        begin, end = _span(below(center, bound), self.size, bound, odd=True)
+        return begin, end, below(source, bound - (end - begin) + 1) - begin
+
+
+@dataclass(frozen=True)
+class IntervalMethod(Method):
+    """A method that pastes an interval of rows or columns, which comes from a place of its own.
+
+    inclusive   false, as in published code: a ~ int[0, L), b ~ int[a, L), source ~ int[0, L - (b - a)), so that the
+                last line is never reached; true, as the thesis says it: b ~ int[a + 1, L], source ~ int[0, L - (b - a)]
+    """
+
+    inclusive: bool = False
+    draws: ClassVar[int] = 3
+
+    def interval(
+        self, u: Float64[Tensor, "n draws"], bound: int
+    ) -> tuple[Int64[Tensor, " n"], Int64[Tensor, " n"], Int64[Tensor, " n"]]:
+        """First line, the line after the last, and how far the source lies behind."""
+        more = int(self.inclusive)
+        begin = below(u[:, 0], bound)
+        end = begin + more + below(u[:, 1], bound - begin)
+        return begin, end, below(u[:, 2], bound - (end - begin) + more) - begin
+
+
+@dataclass(frozen=True)
+class RandomRowInterval(IntervalMethod):
+    """Rows a to b - 1 from the second image, the others from the first; w = 1 - (b - a) / H.
+
+    Source   Summers, thesis, 2021, section 2.3, and its published code for the source's place.
+    """
+
+    def draw(self, u: Float64[Tensor, "n draws"], stream: Int64[Tensor, " n"], size: Size) -> Drawn:
+        begin, end, shift = self.interval(u, size[1])
+        none = torch.zeros_like(begin)
+        return Drawn(Patch(begin, end, none, none + size[2], shift, none))
+
+
+@dataclass(frozen=True)
+class RandomColumnInterval(IntervalMethod):
+    """Columns a to b - 1 from the second image, the others from the first; w = 1 - (b - a) / W.
+
+    Source   Summers, thesis, 2021, section 2.3, and its published code for the source's place.
+    """
+
+    def draw(self, u: Float64[Tensor, "n draws"], stream: Int64[Tensor, " n"], size: Size) -> Drawn:
+        begin, end, shift = self.interval(u, size[2])
+        none = torch.zeros_like(begin)
+        return Drawn(Patch(none, none + size[1], begin, end, none, shift))
