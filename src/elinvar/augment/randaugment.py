@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Literal
 
 import torch
-from jaxtyping import Float32, Float64, Int32, Int64
+from jaxtyping import Float32, Int32, Int64
 from torch import Tensor
 
 from ..check import InputError, unknown
@@ -17,12 +17,13 @@ from ..rng import bits, streams, uniform
 from .base import Programmed
 from .fill import GREY, Fill, fill_values
 from .levels import ORIGINAL_LEVELS, PYTORCH_RANDAUGMENT_LEVELS, TORCHVISION_LEVELS, TPU_LEVELS, Levels
-from .ops import OPS
+from .ops import OPS, code
 from .program import Program
 
 OpList = Literal["paper", "tpu"]
 Ranges = Literal["torchvision", "original", "tpu", "pytorch_randaugment"]
 
+CUTOUT = code("cutout")
 _BOTH = (
     "autocontrast",
     "equalize",
@@ -112,40 +113,33 @@ class RandAugment(Programmed):
 
     def draw(self, keys: Int64[Tensor, " n"], *, height: int, width: int) -> Program:
         """Draw i says operation and sign of place i; two for each place follow, for the centre of a cutout."""
-        codes, levels = _outcomes(self, height, width)
+        codes, args = _outcomes(self, height, width)
         outcome = (uniform(keys, self.n) * len(codes)).long().flatten()
         shape, fill = (len(keys), 1, self.n), fill_values(self.fill)
         ops = codes.index_select(0, outcome).view(shape)
-        args = levels.index_select(0, outcome).view(*shape, 1)
+        args = args.index_select(0, outcome).view(*shape, args.shape[1])
         if "cutout" in self.names:
             u = uniform(keys, 2 * self.n, start=self.n).view(*shape, 2)
-            args = torch.where((ops == OPS["cutout"].code).unsqueeze(-1), _square(args, u, height, width, fill), args)
+            centre = (u * torch.tensor([height, width])).floor()
+            args[..., 2:4] += centre * (ops == CUTOUT).unsqueeze(-1)
         return Program(ops, args, fill=fill)
-
-
-def _square(
-    half: Float32[Tensor, "n 1 depth 1"],
-    u: Float64[Tensor, "n 1 depth 2"],
-    height: int,
-    width: int,
-    fill: tuple[int, ...],
-) -> Float32[Tensor, "n 1 depth 7"]:
-    """Parameters of a cutout with that half of its side, whose centre is uniform over all pixels."""
-    centre = (u * torch.tensor([height, width])).floor().to(torch.float32)
-    color = torch.tensor(fill, dtype=torch.float32).expand(3)
-    return torch.cat([2 * half, 2 * half, centre - half, color.expand(*half.shape[:-1], 3)], -1)
 
 
 @lru_cache(maxsize=256)
 def _outcomes(
     policy: RandAugment, height: int, width: int
-) -> tuple[Int32[Tensor, " outcomes"], Float32[Tensor, " outcomes"]]:
-    """What one place of a chain may hold, all equally likely: each operation with either sign."""
+) -> tuple[Int32[Tensor, " outcomes"], Float32[Tensor, "outcomes parameters"]]:
+    """What one place of a chain may hold, all equally likely: each operation with either sign; cutouts around 0, 0."""
     levels = replace(RANGES[policy.ranges], top=policy.magnitude_max)
     codes = torch.tensor([OPS[name].code for name in policy.names]).repeat(2)
     level = torch.full(codes.shape, policy.m, dtype=torch.float64)
     negative = torch.arange(2, dtype=torch.float64).repeat_interleave(len(policy.names))
-    return codes.to(torch.int32), levels.parameters(codes, level, negative, height=height, width=width)
+    args = levels.parameters(codes, level, negative, height=height, width=width).unsqueeze(1)
+    if "cutout" in policy.names:
+        color = torch.tensor(fill_values(policy.fill)).expand(3)
+        square = torch.cat([args.expand(-1, 4) * torch.tensor([2, 2, -1, -1]), color.expand(len(args), 3)], 1)
+        args = torch.where((codes == CUTOUT).unsqueeze(1), square, torch.nn.functional.pad(args, (0, 6)))
+    return codes.to(torch.int32), args
 
 
 def sample_policies(
