@@ -47,6 +47,10 @@ PILLOW: Mapping[str, Callable[[Picture, float], Picture]] = {
     "sharpness": lambda image, factor: ImageEnhance.Sharpness(image).enhance(factor),
     "invert": lambda image, _: ImageOps.invert(image),
     "flip": lambda image, _: ImageOps.mirror(image),
+    "solarize_add": lambda image, addition: image.point(
+        [min(max(v + int(addition), 0), 255) if v < 128 else v for v in range(256)] * len(image.getbands())
+    ),
+    "flip_vertical": lambda image, _: ImageOps.flip(image),
 }
 
 
@@ -91,9 +95,10 @@ def noise(count: int, channels: int, height: int, width: int) -> Tensor:
 
 
 def same(name: str, images: Tensor, parameters: Tensor) -> Program:
-    """Pure programs of one operation, with a parameter for each image."""
+    """Pure programs of one operation, with a parameter, or a row of them, for each image."""
     ops = torch.full((len(images), 1, 1), OPS[name].code, dtype=torch.int32)
-    return Program(ops, parameters.to(torch.float32).view(-1, 1, 1, 1))
+    args = parameters if parameters.ndim == 2 else parameters.unsqueeze(1)
+    return Program(ops, args.to(torch.float32)[:, None, None])
 
 
 def keys(count: int, key: int = 0) -> Tensor:

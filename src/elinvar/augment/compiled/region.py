@@ -3,8 +3,6 @@
 The noise is that of `augment/seeds.py`. Parameters are cut to whole numbers where they count pixels.
 """
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,8 +22,9 @@ Shape = tuple[int, int, int]
 @inlined
 def span(start: np.float32, length: np.float32, side: int) -> tuple[int, int]:
     """The part of `start` to `start + length` that is inside of 0 to `side`."""
-    first = np.float64(math.trunc(np.float64(start)))
-    last = first + np.float64(math.trunc(np.float64(length)))
+    # In floating point: no integer holds every parameter that a program may have.
+    first = np.trunc(np.float64(start))
+    last = first + np.trunc(np.float64(length))
     return int(min(max(first, 0.0), np.float64(side))), int(min(max(last, 0.0), np.float64(side)))
 
 
