@@ -202,6 +202,10 @@ def test_all_sets_of_policies_are_sampled_alike() -> None:
         ({"fill": 256}, "fill: got 256, expected a value in 0..255, or one for each channel"),
         ({"fill": (0, -1, 0)}, "fill: got"),
         ({"fill": ()}, "fill: got"),
+        (
+            {"fill": (0, 0), "ops": "tpu", "ranges": "tpu"},
+            "fill: got .0, 0., expected one value, or red, green and blue",
+        ),
     ],
 )
 def test_bad_settings_are_refused(settings: dict[str, object], message: str) -> None:

@@ -7,7 +7,9 @@ from .augmix import AugMix, RandomChain
 from .autoaugment import AutoAugment
 from .base import Augmentation
 from .crop import Flip, PadCrop
+from .noise import GaussianNoise, PatchGaussian, PatchUniform
 from .randaugment import RandAugment
+from .regions import Cutout, RandomErasing
 
 
 def autoaugment_cifar10() -> AutoAugment:
@@ -30,6 +32,16 @@ def autoaugment_overlap_free() -> AutoAugment:
     return AutoAugment("cifar10", overlap_free=True)
 
 
+def cutout() -> Cutout:
+    """Take a square of 8 pixels out of each image, as on CIFAR-100."""
+    return Cutout(8)
+
+
+def gaussian_noise() -> GaussianNoise:
+    """Add Gaussian noise of standard deviation .1 to every value."""
+    return GaussianNoise(0.1)
+
+
 POLICIES: Mapping[str, Callable[[], Augmentation]] = MappingProxyType(
     {
         "augmix": AugMix,
@@ -39,6 +51,11 @@ POLICIES: Mapping[str, Callable[[], Augmentation]] = MappingProxyType(
         "autoaugment_imagenet": autoaugment_imagenet,
         "autoaugment_svhn": autoaugment_svhn,
         "autoaugment_overlap_free": autoaugment_overlap_free,
+        "cutout": cutout,
+        "random_erasing": RandomErasing,
+        "gaussian_noise": gaussian_noise,
+        "patch_gaussian": PatchGaussian,
+        "patch_uniform": PatchUniform,
         "random_flip": Flip,
         "pad_crop": PadCrop,
     }

@@ -19,6 +19,7 @@ from .fill import GREY, Fill, fill_values
 from .levels import ORIGINAL_LEVELS, PYTORCH_RANDAUGMENT_LEVELS, TORCHVISION_LEVELS, TPU_LEVELS, Levels
 from .ops import OPS, code
 from .program import Program
+from .regions import check_color
 
 OpList = Literal["paper", "tpu"]
 Ranges = Literal["torchvision", "original", "tpu", "pytorch_randaugment"]
@@ -105,6 +106,8 @@ class RandAugment(Programmed):
             if OPS[name].parameters and name not in RANGES[self.ranges].ranges:
                 raise InputError(f"ops: got {name}, for which the ranges {self.ranges!r} have none")
         fill_values(self.fill)
+        if "cutout" in self.names:
+            check_color("fill", self.fill)
 
     @property
     def names(self) -> tuple[str, ...]:
