@@ -213,6 +213,6 @@ def test_the_check_reads_but_does_not_copy() -> None:
                     self.size = max(self.size, each.numel())
             return made
 
-    with Largest() as watched:
+    with Largest() as watched:  # type: ignore[no-untyped-call]
         check_images(UNIT)
     assert watched.size == 1

@@ -54,8 +54,13 @@ def apply(
     Mixtures come out as float32 in [0, 1]; results of pure programs in the type of the images. Both back ends give the
     same pixels, but for one level in very few of those that warps blend.
 
-    Raises `InputError` if images and program do not fit each other, or the program is malformed.
+    Raises `InputError` if images and program do not fit each other, or the program is malformed. Under `torch.compile`
+    the call is one operation of the graph.
     """
+    if torch.compiler.is_compiling():
+        from .opaque import run
+
+        return run(images, program, backend)
     check_images(images)
     if len(program) != len(images):
         raise InputError(f"program: got {len(program)} rows for {len(images)} images, expected one for each")

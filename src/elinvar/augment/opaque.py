@@ -1,4 +1,4 @@
-"""An augmentation as one operation of a compiled graph, which runs it as it would run outside.
+"""Augmentations and programs as one operation of a compiled graph, which runs them as they would run outside.
 
 Programs are drawn and sorted on the host, so there is little for a compiler to fuse; what a graph needs to know is the
 type and size of the result. So pixels are those of the same call outside of the graph, for the same keys.
@@ -9,7 +9,9 @@ from torch import Tensor
 from torch.compiler import assume_constant_result
 
 from ..rng import streams
+from .backend import Backend, apply
 from .base import Augmentation
+from .program import Program
 
 # Augmentations by the name that stands for them in a graph.
 _named: dict[str, Augmentation] = {}
@@ -52,12 +54,12 @@ def call(augmentation: Augmentation, images: Tensor, keys: Tensor | None) -> Ten
     dtype, size = result(augmentation, images.dtype)
     height, width = images.shape[-2:] if size is None else size
     seed = torch.randint(2**62, ()) if keys is None else None
-    made: Tensor = _run(images.detach(), keys, seed, name, dtype, height, width)
+    made: Tensor = _augment(images.detach(), keys, seed, name, dtype, height, width)
     return made
 
 
 @torch.library.custom_op("elinvar::augment", mutates_args=())
-def _run(
+def _augment(
     images: Tensor, keys: Tensor | None, seed: Tensor | None, name: str, dtype: torch.dtype, height: int, width: int
 ) -> Tensor:
     if seed is not None:
@@ -67,8 +69,28 @@ def _run(
     return made.clone() if made.data_ptr() == images.data_ptr() else made  # an operation's result is its own
 
 
-@_run.register_fake
+@_augment.register_fake
 def _(
     images: Tensor, keys: Tensor | None, seed: Tensor | None, name: str, dtype: torch.dtype, height: int, width: int
 ) -> Tensor:
     return images.new_empty((*images.shape[:-2], height, width), dtype=dtype)
+
+
+def run(images: Tensor, program: Program, backend: Backend | None) -> Tensor:
+    """`apply` in code that is being compiled."""
+    made: Tensor = _run(images.detach(), program.ops, program.args, program.weights, list(program.fill), backend)
+    return made
+
+
+@torch.library.custom_op("elinvar::run", mutates_args=())
+def _run(
+    images: Tensor, ops: Tensor, args: Tensor, weights: Tensor | None, fill: list[int], backend: str | None
+) -> Tensor:
+    return apply(images, Program(ops, args, weights, tuple(fill)), backend=backend)  # type: ignore[arg-type]
+
+
+@_run.register_fake
+def _(
+    images: Tensor, ops: Tensor, args: Tensor, weights: Tensor | None, fill: list[int], backend: str | None
+) -> Tensor:
+    return images.new_empty(images.shape, dtype=images.dtype if weights is None else torch.float32)
