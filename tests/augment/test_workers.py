@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset, default_collate
 
-from elinvar.augment import AugMix, Collate, Compose, Flip, PadCrop, RandAugment
+from elinvar.augment import AugMix, Collate, Compose, Flip, PadCrop, RandAugment, collate
 from elinvar.check import InputError
 from elinvar.rng import Seeds, Source, streams
 
@@ -22,10 +22,10 @@ SAME = TensorDataset(photos(1, 3, 24, 24).expand(48, -1, -1, -1), torch.arange(4
 METHODS = ["fork", "spawn"]
 
 
-def loader(collate: Collate, *, workers: int = 2, method: str = "fork", data: Any = SAME, **options: Any) -> Any:
+def loader(make: Collate, *, workers: int = 2, method: str = "fork", data: Any = SAME, **options: Any) -> Any:
     options.setdefault("batch_size", 8)
     context = method if workers else None
-    return DataLoader(data, collate_fn=collate, num_workers=workers, multiprocessing_context=context, **options)
+    return DataLoader(data, collate_fn=make, num_workers=workers, multiprocessing_context=context, **options)
 
 
 def epoch(batches: Any) -> Tensor:
@@ -35,19 +35,21 @@ def epoch(batches: Any) -> Tensor:
 @pytest.mark.parametrize("method", METHODS)
 def test_no_two_draws_are_the_same_and_a_seed_fixes_all(method: str) -> None:
     """48 copies of an image through two workers and two epochs: 96 results, no two of them equal."""
-    collate = Collate(AUGMENTATION)
+    augmented = collate(AUGMENTATION)
     torch.set_num_threads(2)
     AUGMENTATION(photos(20, 3, 24, 24))  # the parent has used its threads and compiled code before it forks
-    batches = loader(collate, method=method, persistent_workers=True)
+    batches = loader(augmented, method=method, persistent_workers=True)
     torch.manual_seed(5)
     first, second = epoch(batches), epoch(batches)
     assert len({each.numpy().tobytes() for each in torch.cat([first, second])}) == 96
     torch.manual_seed(5)
-    assert epoch(loader(collate, method=method)).equal(first)
+    assert epoch(loader(augmented, method=method)).equal(first)
     torch.manual_seed(6)
-    assert not epoch(loader(collate, method=method)).equal(first)
+    assert not epoch(loader(augmented, method=method)).equal(first)
     generator = torch.Generator().manual_seed(1)
-    assert epoch(loader(collate, generator=generator)).equal(epoch(loader(collate, generator=generator.manual_seed(1))))
+    assert epoch(loader(augmented, generator=generator)).equal(
+        epoch(loader(augmented, generator=generator.manual_seed(1)))
+    )
 
 
 def test_labels_stay_with_their_images() -> None:
@@ -64,11 +66,11 @@ def test_exact_draws_depend_on_seed_epoch_and_example_alone() -> None:
     def expected(number: int) -> Tensor:
         return AUGMENTATION(images, keys=streams(seeds.key(Source.AUGMENT, number), index))
 
-    collate = Collate(AUGMENTATION, index=1, seeds=seeds)
+    exact = collate(AUGMENTATION, index=1, seeds=seeds)
     for workers, size in ((0, 7), (1, 40), (2, 8)):
         for number in (0, 1):
-            collate.set_epoch(number)
-            batches = list(loader(collate, workers=workers, data=data, batch_size=size, shuffle=True))
+            exact.set_epoch(number)
+            batches = list(loader(exact, workers=workers, data=data, batch_size=size, shuffle=True))
             order = torch.cat([batch[1] for batch in batches])
             assert epoch(batches).equal(expected(number)[order])
     assert not expected(0).equal(expected(1))
@@ -76,11 +78,11 @@ def test_exact_draws_depend_on_seed_epoch_and_example_alone() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_workers_that_outlive_an_epoch_learn_of_the_next(method: str) -> None:
-    collate = Collate(Flip(), index=1, seeds=Seeds(0))
-    lasting = loader(collate, method=method, persistent_workers=True)
+    exact = collate(Flip(), index=1, seeds=Seeds(0))
+    lasting = loader(exact, method=method, persistent_workers=True)
     seen = []
     for number in (0, 1, 0, 4):
-        collate.set_epoch(number)
+        exact.set_epoch(number)
         seen.append(epoch(lasting))
     assert seen[0].equal(seen[2])
     assert not seen[0].equal(seen[1])
@@ -100,7 +102,7 @@ def test_images_are_found_in_what_people_make_of_samples() -> None:
     named = Collate(flip)([Pair(image, n) for n, image in enumerate(images)])
     assert type(named) is Pair
     assert named.image.equal(flipped)
-    assert Collate(flip, first=lambda samples: torch.stack(samples)[:2])(list(images)).equal(flipped[:2])
+    assert Collate(flip, base=lambda samples: torch.stack(samples)[:2])(list(images)).equal(flipped[:2])
     assert samples[0]["image"] is not made["image"][0], "the samples are left alone"
 
 
@@ -125,8 +127,8 @@ def test_mistakes_are_one_clear_line() -> None:
 
 
 def test_a_collate_function_travels() -> None:
-    collate = Collate(AUGMENTATION, index=1, seeds=Seeds(2), first=default_collate)
-    collate.set_epoch(3)
-    again = pickle.loads(pickle.dumps(collate))
+    exact = collate(AUGMENTATION, index=1, seeds=Seeds(2), base=default_collate)
+    exact.set_epoch(3)
+    again = pickle.loads(pickle.dumps(exact))
     samples = [SAME[n] for n in range(6)]
-    assert again(samples)[0].equal(collate(samples)[0])
+    assert again(samples)[0].equal(exact(samples)[0])

@@ -8,6 +8,7 @@ from .base import Augmentation as Augmentation
 from .base import Compose as Compose
 from .base import Programmed as Programmed
 from .collate import Collate as Collate
+from .collate import collate as collate
 from .crop import Flip as Flip
 from .crop import PadCrop as PadCrop
 from .levels import AUGMIX_LEVELS as AUGMIX_LEVELS

@@ -22,7 +22,7 @@ class Collate:
     augmentation  any augmentation of this package
     images        where the images are in a batch: a place in the tuple, or a key of the mapping; of a batch that is
                   one tensor it is all of it
-    first         what makes a batch of the list of samples
+    base          what makes a batch of the list of samples
     index         where the places of the examples in their data set are (int64); None: nowhere
     seeds         for exactness, together with `index`
 
@@ -43,7 +43,7 @@ class Collate:
 
     augmentation: Augmentation
     images: Place = 0
-    first: Callable[[list[Any]], Any] = default_collate
+    base: Callable[[Any], Any] = default_collate
     index: Place | None = None
     seeds: Seeds | None = None
     _epoch: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64), init=False, repr=False)
@@ -65,7 +65,7 @@ class Collate:
         self._epoch.fill_(epoch)
 
     def __call__(self, samples: list[Any]) -> Any:
-        batch = self.first(samples)
+        batch = self.base(samples)
         images = _at(batch, self.images, "images")
         keys = None
         if self.seeds is not None and self.index is not None:
@@ -79,6 +79,18 @@ class Collate:
         parts = list(batch)
         parts[int(self.images)] = made
         return type(batch)(*parts) if hasattr(batch, "_fields") else type(batch)(parts)
+
+
+def collate(
+    augmentation: Augmentation,
+    *,
+    images: Place = 0,
+    base: Callable[[Any], Any] = default_collate,
+    index: Place | None = None,
+    seeds: Seeds | None = None,
+) -> Collate:
+    """A `collate_fn` whose batches come out augmented, for `DataLoader` workers: see `Collate`."""
+    return Collate(augmentation, images, base, index, seeds)
 
 
 def _at(batch: Any, place: Place, name: str) -> Tensor:
