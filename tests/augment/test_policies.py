@@ -8,12 +8,15 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+import yaml
+from jsonargparse import ArgumentParser
 from PIL import Image, ImageDraw
 from torch import Tensor
 
 from elinvar.augment import (
     OPS,
     POLICIES,
+    Augmentation,
     AutoAugment,
     Compose,
     Flip,
@@ -26,6 +29,8 @@ from elinvar.augment import (
     concatenate,
     sample_policies,
 )
+from elinvar.config import to_config
+from elinvar.forms import check_form
 
 from .conftest import PILLOW, Picture, digits, keys, noise, photos
 
@@ -40,6 +45,7 @@ PURE: list[Pure] = [
     AutoAugment("imagenet", ranges="original", fill=(9, 99, 199)),
     AutoAugment("svhn", ranges="tpu"),
     AutoAugment("cifar10", overlap_free=True),
+    RandAugment(2, 9, ops=("rotate", "equalize", "flip")),
     RandomChain(severity=8, ops="all"),
 ]
 pure = pytest.mark.parametrize("policy", PURE, ids=repr)
@@ -147,6 +153,18 @@ def test_a_draw_depends_on_its_key_alone(policy: Pure) -> None:
     made = policy(images, keys=keys(300))
     assert policy(images[order], keys=keys(300)[order]).equal(made[order])
     assert policy(images[17:18], keys=keys(300)[17:18]).equal(made[17:18])
+
+
+@pure
+def test_settings_travel(policy: Pure) -> None:
+    assert pickle.loads(pickle.dumps(policy)) == policy
+    assert len({policy, replace(policy)}) == 1
+    config = to_config(policy)
+    check_form(config, Augmentation, "policy")
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--policy", type=Augmentation)
+    again = parser.instantiate(parser.parse_object(yaml.safe_load(yaml.safe_dump({"policy": config}))))
+    assert again.policy == policy
 
 
 def test_policies_that_share_a_fill_can_be_joined_in_one_batch() -> None:
