@@ -70,7 +70,7 @@ class AutoAugment(Programmed):
     def draw(self, keys: Int64[Tensor, " n"], *, height: int, width: int) -> Program:
         """Draw 0 says which pair, draws 1 and 2 whether its operations happen and with which sign."""
         p, codes, args = _table(self, height, width)
-        u = uniform(keys, 3)
+        u = uniform(keys.cpu(), 3)
         pair = (u[:, 0] * len(p)).long()
         often = p.index_select(0, pair)
         happens, negative = u[:, 1:] < often, u[:, 1:] < often / 2

@@ -13,7 +13,7 @@ from jaxtyping import Float32, Int32, Int64
 from torch import Tensor
 
 from ..check import InputError, unknown
-from ..rng import bits, streams, uniform
+from ..rng import bits, fold, streams, uniform
 from .base import Programmed
 from .fill import GREY, Fill, fill_values
 from .levels import ORIGINAL_LEVELS, PYTORCH_RANDAUGMENT_LEVELS, TORCHVISION_LEVELS, TPU_LEVELS, Levels
@@ -117,6 +117,7 @@ class RandAugment(Programmed):
     def draw(self, keys: Int64[Tensor, " n"], *, height: int, width: int) -> Program:
         """Draw i says operation and sign of place i; two for each place follow, for the centre of a cutout."""
         codes, args = _outcomes(self, height, width)
+        keys = keys.cpu()
         outcome = (uniform(keys, self.n) * len(codes)).long().flatten()
         shape, fill = (len(keys), 1, self.n), fill_values(self.fill)
         ops = codes.index_select(0, outcome).view(shape)
@@ -158,7 +159,7 @@ def sample_policies(
     Drawn once, before training, and kept: each policy is a branch of its own. A larger `count` with the same key adds
     policies to those of a smaller one.
 
-    key   of `elinvar.rng.Seeds.key`, or any number
+    key   any whole number, as of `elinvar.rng.Seeds.key`
     like  the other settings; None: those of `RandAugment()`
 
     Raises `InputError` if the grid has less than `count` pairs.
@@ -166,14 +167,15 @@ def sample_policies(
     Source   Li et al., A2-Aug, CVPR workshops 2023, sections 4 and 5: 4 policies on CIFAR, 3 on ImageNet, from
              RandAugment's search space, which it counts as 10 by 10: `n=range(1, 11), m=range(1, 11)` with
              `like=RandAugment(magnitude_max=10)`.
-    Differs  the default grid holds what RandAugment's own searches found: 1 to 3 operations, magnitudes of 30.
+    Differs  the default grid is smaller: 1 to 3 operations, with which RandAugment's own searches ended, at 14
+             magnitudes of 30.
 
     >>> [(policy.n, policy.m) for policy in sample_policies(4, key=1)]
-    [(2, 15), (1, 7), (3, 19), (3, 17)]
+    [(3, 11), (2, 17), (2, 5), (1, 27)]
     """
     grid = sorted(set(product(n, m)))
     if not 0 <= count <= len(grid):
         raise InputError(f"count: got {count} policies, expected at most {len(grid)}, the pairs of n and m")
-    order = bits(streams(key, torch.arange(len(grid))), 1)[:, 0].argsort()
+    order = bits(streams(fold(key, "policies"), torch.arange(len(grid))), 1)[:, 0].argsort()
     like = like or RandAugment()
     return tuple(replace(like, n=n_, m=m_) for n_, m_ in (grid[place] for place in order[:count].tolist()))
