@@ -137,6 +137,15 @@ def test_cutouts_lie_anywhere_and_are_clipped() -> None:
         assert image.equal(expected.to(torch.uint8))
 
 
+def test_centres_of_cutouts_know_nothing_of_the_operations_drawn() -> None:
+    program = RandAugment(2, 9, ops="tpu", ranges="tpu").draw(keys(MANY, key=41), height=24, width=40)
+    for place, (axis, side) in product(range(2), ((2, 24), (3, 40))):
+        args = program.args[program.ops[:, 0, place] == OPS["cutout"].code, 0, place]
+        assert_alike((args[:, axis] + args[:, 0] / 2).long().bincount(minlength=side))
+    one = program.ops[:, 0, 0] == OPS["cutout"].code
+    assert stats.pearsonr(program.args[one, 0, 0, 2].numpy(), program.ops[one, 0, 1].numpy()).pvalue > RARE
+
+
 def test_cutouts_have_parameters_of_their_own_only() -> None:
     program = drawn(RandAugment(2, 9, ops="tpu", ranges="tpu"), 5000)
     other = program.ops != OPS["cutout"].code
