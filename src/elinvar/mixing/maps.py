@@ -6,8 +6,8 @@ A map never stands in memory at full size unless `dense` is asked for it: back e
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, Self
 
 import torch
 from jaxtyping import Bool, Float, Float32, Int64
@@ -32,8 +32,14 @@ def _before(edge: Int64[Tensor, " n"], length: int, *, axis: int) -> Bool[Tensor
     return (place[:, None] if axis == 2 else place) < _plane(edge)
 
 
+@dataclass(frozen=True, eq=False)
 class Map(ABC):
     """The weight of the first image at each element, for each of n examples."""
+
+    def to(self, device: torch.device) -> Self:
+        """The same map on another device."""
+        fields = vars(self).items()
+        return replace(self, **{name: value.to(device) for name, value in fields if isinstance(value, Tensor)})
 
     @abstractmethod
     def dense(self, size: Size) -> Float32[Tensor, "n _ _ _"]:
@@ -101,28 +107,28 @@ class Balanced(Map):
 class Patch(Map):
     """A rectangle of the second image, which may come from another place of it, on the first.
 
-    top, bottom, left, right   (n,) its first row, the row after its last, and its columns likewise
-    down, across               (n,) how far its source lies below and to the right of where it goes; None: at its place
+    begin, end   (n, 2) row and column of its first pixel, and of the one after its last
+    shift        (n, 2) how far its source lies below and to the right of where it goes; None: at the same place
     """
 
-    top: Int64[Tensor, " n"]
-    bottom: Int64[Tensor, " n"]
-    left: Int64[Tensor, " n"]
-    right: Int64[Tensor, " n"]
-    down: Int64[Tensor, " n"] | None = None
-    across: Int64[Tensor, " n"] | None = None
+    begin: Int64[Tensor, "n 2"]
+    end: Int64[Tensor, "n 2"]
+    shift: Int64[Tensor, "n 2"] | None = None
 
     def inside(self, size: Size) -> Bool[Tensor, "n 1 h w"]:
         """Where the rectangle is."""
-        rows = ~_before(self.top, size[1], axis=2) & _before(self.bottom, size[1], axis=2)
-        columns = ~_before(self.left, size[2], axis=3) & _before(self.right, size[2], axis=3)
+        rows, columns = (
+            ~_before(self.begin[:, axis - 2], size[axis - 1], axis=axis)
+            & _before(self.end[:, axis - 2], size[axis - 1], axis=axis)
+            for axis in (2, 3)
+        )
         return rows & columns
 
     def dense(self, size: Size) -> Float32[Tensor, "n 1 h w"]:
         return 1 - self.inside(size).float()
 
     def mean(self, size: Size) -> Float32[Tensor, " n"]:
-        area = (self.bottom - self.top) * (self.right - self.left)
+        area = (self.end - self.begin).prod(1)
         return (1 - area.double() / (size[1] * size[2])).float()
 
 

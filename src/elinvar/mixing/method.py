@@ -84,6 +84,6 @@ def check_label(label: str) -> None:
         raise unknown("label", label, get_args(Label))
 
 
-def below(u: Float64[Tensor, " n"], bound: Int64[Tensor, " n"] | int) -> Int64[Tensor, " n"]:
+def below(u: Float64[Tensor, "*n"], bound: Int64[Tensor, "*m"] | int) -> Int64[Tensor, "*n"]:
     """Integers, uniform on 0 to bound - 1."""
     return (u * bound).long()

@@ -1,6 +1,8 @@
 """Mix the examples of a batch: pairs, a method for each, one blend, soft targets."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float32, Float64, Int64, Shaped
@@ -16,7 +18,11 @@ from .table import method as named
 from .targets import check_targets, mix_targets
 from .watch import check_mixable
 
+if TYPE_CHECKING:
+    from .module import Module
+
 Stream = tuple[Tensor, Tensor]
+LOWEST, HIGHEST = -(2**63), 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -80,49 +86,61 @@ class Mix:
         partner: Stream | None = None,
     ) -> tuple[Shaped[Tensor, "m c h w"], Float32[Tensor, "m classes"]]:
         """Mixed images and their soft targets, whose rows sum to 1. Arguments and errors as for `mix`."""
+        self._check(images, targets, keys, partner)
+        images = images if type(images) is Tensor else images.as_subclass(Tensor)
+        second, others = (images, targets) if partner is None else partner
+        device = images.device
+        if not len(images):
+            return images, mix_targets(targets, others, torch.ones(0, device=device), self.classes)
+        # Drawn on the host whatever the device: the same bits everywhere. Graphs that are compiled stay on theirs.
+        home = device if torch.compiler.is_compiling() else torch.device("cpu")
+        keys = torch.randint(LOWEST, HIGHEST, (len(images),), device=home) if keys is None else keys.to(home)
+        methods, weights = zip(*self.methods(), strict=True)
+        u = _uniform(keys, FIRST + max(one.draws for one in methods))
+        rows = partners(self.pairing, u[:, :2]) if partner is None else torch.arange(len(images), device=home)
+        count = len(rows)
+        size = (images.shape[1], images.shape[2], images.shape[3])
+        drawn = [one.draw(u[:count, FIRST : FIRST + one.draws], keys[:count], size) for one in methods]
+        chosen = [which if which is None else which.to(device) for which in _choose(u[:count, 2], weights)]
+        rows, parts = rows.to(device), [(which, plan.map) for which, plan in zip(chosen, drawn, strict=True)]
+        mixed, means = blend_parts(images[:count], second, parts, partner=rows, backend=self.backend)
+        weight = torch.ones(count, device=device)
+        for which, plan, mean in zip(chosen, drawn, means, strict=True):
+            label = plan.label if plan.label is not None else plan.map.mean(size) if mean is None else mean
+            weight = label.to(device) if which is None else torch.where(which, label.to(device), weight)
+        return mixed, mix_targets(targets[:count], others[rows], weight, self.classes)
+
+    def module(self) -> "Module":
+        """A layer that mixes while its model trains; while it is judged, images pass and targets only become soft.
+
+        >>> layer = Mix("mixup", classes=10).module().eval()
+        >>> layer(torch.zeros(1, 3, 8, 8), torch.tensor([3]))[1]
+        tensor([[0., 0., 0., 1., 0., 0., 0., 0., 0., 0.]])
+        """
+        from .module import Module
+
+        return Module(self)
+
+    def _check(self, images: Tensor, targets: Tensor, keys: Tensor | None, partner: Stream | None) -> None:
         check_mixable(images)
         check_targets(targets, self.classes, len(images))
-        if keys is None:
-            keys = torch.randint(-(2**63), 2**63 - 1, (len(images),), device=images.device)
-        elif keys.dtype != torch.int64 or keys.shape != (len(images),):
+        if keys is not None and (keys.dtype != torch.int64 or keys.shape != (len(images),)):
             raise InputError(
                 f"keys: got {keys.dtype} of shape {tuple(keys.shape)} for {len(images)} images, "
                 "expected one int64 stream for each, as elinvar.rng.streams gives"
             )
         if partner is not None:
             self._check_partner(images, targets, partner)
-        if not len(images):
-            return images, mix_targets(targets, targets, torch.ones(0, device=images.device), self.classes)
-        keys = keys.to(images.device)
-        methods, weights = self._methods()
-        u = uniform(keys, FIRST + max(one.draws for one in methods))
-        if partner is None:
-            second, others, rows = images, targets, partners(self.pairing, u[:, :2])
-        else:
-            (second, others), rows = partner, torch.arange(len(images), device=images.device)
-        count = len(rows)
-        first, targets, keys, u = images[:count], targets[:count], keys[:count], u[:count]
-        chosen = _choose(u[:, 2], weights)
-        size = (images.shape[1], images.shape[2], images.shape[3])
-        drawn = [one.draw(u[:, FIRST : FIRST + one.draws], keys, size) for one in methods]
-        parts = [(which, plan.map) for which, plan in zip(chosen, drawn, strict=True)]
-        mixed, means = blend_parts(first, second, parts, partner=rows, backend=self.backend)
-        weight = torch.ones(count, device=images.device)
-        for which, plan, mean in zip(chosen, drawn, means, strict=True):
-            label = plan.label if plan.label is not None else plan.map.mean(size) if mean is None else mean
-            weight = label if which is None else torch.where(which, label, weight)
-        return mixed, mix_targets(targets, others[rows], weight, self.classes)
 
-    def _methods(self) -> tuple[list[Method], list[float]]:
-        """What examples choose among, with the probability of each: whether to mix at all is a choice like others."""
+    def methods(self) -> list[tuple[Method, float]]:
+        """What each example chooses among, with probabilities: not to be mixed is a choice like others."""
         if isinstance(self.method, Choice):
-            methods, weights = list(self.method.methods), list(self.method.weights or ())
+            found = list(zip(self.method.methods, self.method.weights or (), strict=True))
         else:
-            methods, weights = [self.method], [1.0]
+            found = [(self.method, 1.0)]
         if self.probability < 1.0:
-            weights = [*(weight * self.probability for weight in weights), 1 - self.probability]
-            methods.append(Unmixed())
-        return methods, weights  # type: ignore[return-value]  # names became methods
+            found = [*((one, weight * self.probability) for one, weight in found), (Unmixed(), 1 - self.probability)]
+        return found  # type: ignore[return-value]  # names became methods when this was made
 
     def _check_partner(self, images: Tensor, targets: Tensor, partner: Stream) -> None:
         if self.pairing == "disjoint":
@@ -139,7 +157,15 @@ class Mix:
             raise InputError(f"partner: got targets of shape {tuple(others.shape)}, expected {tuple(targets.shape)}")
 
 
-def _choose(u: Float64[Tensor, " n"], weights: list[float]) -> list[Bool[Tensor, " n"] | None]:
+def _uniform(keys: Int64[Tensor, " n"], count: int) -> Float64[Tensor, "n {count}"]:
+    if torch.compiler.is_compiling():
+        return uniform(keys, count)
+    from .compiled.draws import uniform as uniform_compiled
+
+    return uniform_compiled(keys, count)
+
+
+def _choose(u: Float64[Tensor, " n"], weights: Sequence[float]) -> list[Bool[Tensor, " n"] | None]:
     """Which examples take each method; None: all of them."""
     if len(weights) == 1:
         return [None]

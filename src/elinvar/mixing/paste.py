@@ -12,11 +12,8 @@ from .maps import Patch, Size
 from .method import BetaMethod, Drawn, Method, below
 
 
-def _span(
-    center: Int64[Tensor, " n"], length: Int64[Tensor, " n"] | int, bound: int, *, odd: bool
-) -> tuple[Int64[Tensor, " n"], Int64[Tensor, " n"]]:
-    half = length // 2
-    return (center - half).clamp(0, bound), (center + (length - half if odd else half)).clamp(0, bound)
+def _lengths(size: Size, like: Float64[Tensor, "n draws"]) -> Int64[Tensor, " 2"]:
+    return torch.tensor(size[1:], device=like.device)
 
 
 @dataclass(frozen=True)
@@ -33,12 +30,10 @@ class CutMix(BetaMethod):
     draws: ClassVar[int] = 4
 
     def draw(self, u: Float64[Tensor, "n draws"], stream: Int64[Tensor, " n"], size: Size) -> Drawn:
-        side = (1 - self.lambdas(u)).sqrt()
-        (top, bottom), (left, right) = (
-            _span(below(u[:, 2 + axis], length), (side * length).long(), length, odd=False)
-            for axis, length in enumerate(size[1:])
-        )
-        return Drawn(Patch(top, bottom, left, right))
+        lengths = _lengths(size, u)
+        center = below(u[:, 2:4], lengths)
+        half = ((1 - self.lambdas(u)).sqrt()[:, None] * lengths).long() // 2
+        return Drawn(Patch((center - half).clamp(min=0), torch.minimum(center + half, lengths)))
 
 
 @dataclass(frozen=True)
@@ -59,16 +54,10 @@ class RandomSquare(Method):
             raise InputError(f"size: got {self.size}, expected at least 1 pixel")
 
     def draw(self, u: Float64[Tensor, "n draws"], stream: Int64[Tensor, " n"], size: Size) -> Drawn:
-        (top, bottom, down), (left, right, across) = (
-            self._side(u[:, axis], u[:, 2 + axis], length) for axis, length in enumerate(size[1:])
-        )
-        return Drawn(Patch(top, bottom, left, right, down, across))
-
-    def _side(
-        self, center: Float64[Tensor, " n"], source: Float64[Tensor, " n"], bound: int
-    ) -> tuple[Int64[Tensor, " n"], Int64[Tensor, " n"], Int64[Tensor, " n"]]:
-        begin, end = _span(below(center, bound), self.size, bound, odd=True)
-        return begin, end, below(source, bound - (end - begin) + 1) - begin
+        lengths = _lengths(size, u)
+        corner = below(u[:, :2], lengths) - self.size // 2
+        begin, end = corner.clamp(min=0), torch.minimum(corner + self.size, lengths)
+        return Drawn(Patch(begin, end, below(u[:, 2:4], lengths - (end - begin) + 1) - begin))
 
 
 @dataclass(frozen=True)
@@ -82,14 +71,15 @@ class IntervalMethod(Method):
     inclusive: bool = False
     draws: ClassVar[int] = 3
 
-    def interval(
-        self, u: Float64[Tensor, "n draws"], bound: int
-    ) -> tuple[Int64[Tensor, " n"], Int64[Tensor, " n"], Int64[Tensor, " n"]]:
-        """First line, the line after the last, and how far the source lies behind."""
-        more = int(self.inclusive)
+    def interval(self, u: Float64[Tensor, "n draws"], size: Size, *, axis: int) -> Patch:
+        """The interval along an axis (0: rows, 1: columns), and the whole of the other."""
+        bound, across, more = size[1 + axis], size[2 - axis], int(self.inclusive)
         begin = below(u[:, 0], bound)
         end = begin + more + below(u[:, 1], bound - begin)
-        return begin, end, below(u[:, 2], bound - (end - begin) + more) - begin
+        shift = below(u[:, 2], bound - (end - begin) + more) - begin
+        none = torch.zeros_like(begin)
+        sides = ((begin, none), (end, none + across), (shift, none))
+        return Patch(*(torch.stack(side if axis == 0 else side[::-1], 1) for side in sides))
 
 
 @dataclass(frozen=True)
@@ -100,9 +90,7 @@ class RandomRowInterval(IntervalMethod):
     """
 
     def draw(self, u: Float64[Tensor, "n draws"], stream: Int64[Tensor, " n"], size: Size) -> Drawn:
-        begin, end, shift = self.interval(u, size[1])
-        none = torch.zeros_like(begin)
-        return Drawn(Patch(begin, end, none, none + size[2], shift, none))
+        return Drawn(self.interval(u, size, axis=0))
 
 
 @dataclass(frozen=True)
@@ -113,6 +101,4 @@ class RandomColumnInterval(IntervalMethod):
     """
 
     def draw(self, u: Float64[Tensor, "n draws"], stream: Int64[Tensor, " n"], size: Size) -> Drawn:
-        begin, end, shift = self.interval(u, size[2])
-        none = torch.zeros_like(begin)
-        return Drawn(Patch(none, none + size[1], begin, end, none, shift))
+        return Drawn(self.interval(u, size, axis=1))

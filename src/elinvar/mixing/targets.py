@@ -1,7 +1,7 @@
 """Targets in, mixed soft targets out."""
 
 import torch
-from jaxtyping import Float, Float32, Int64, Shaped
+from jaxtyping import Float32, Shaped
 from torch import Tensor
 
 from ..check import InputError
@@ -60,18 +60,14 @@ def mix_targets(
     """weight first + (1 - weight) second, class numbers as one-hot rows; rows keep their sum of 1."""
     one, other = weight[:, None], 1 - weight[:, None]
     if first.ndim == 1 and second.ndim == 1:
-        number = torch.arange(classes or 0, device=first.device)
-        return _where(number, first, one) + _where(number, second, other)
-    return one * _rows(first, classes) + other * _rows(second, classes)
+        mixed = torch.zeros(len(first), classes or 0, device=first.device).scatter_(1, first[:, None], one)
+        # Not scatter_add_: some devices add in any order.
+        return mixed.scatter_(1, second[:, None], mixed.gather(1, second[:, None]) + other)
+    return one * soft(first, classes) + other * soft(second, classes)
 
 
-def _where(
-    number: Int64[Tensor, " classes"], targets: Int64[Tensor, " n"], weight: Float32[Tensor, "n 1"]
-) -> Float32[Tensor, "n classes"]:
-    return (number == targets[:, None]) * weight
-
-
-def _rows(targets: Shaped[Tensor, "n *classes"], classes: int | None) -> Float[Tensor, "n classes"]:
+def soft(targets: Shaped[Tensor, "n *classes"], classes: int | None) -> Float32[Tensor, "n classes"]:
+    """Soft targets as they are, class numbers as one-hot rows."""
     if targets.ndim == 2:
         return targets.float()
     return (torch.arange(classes or 0, device=targets.device) == targets[:, None]).float()

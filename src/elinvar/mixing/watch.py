@@ -1,5 +1,7 @@
 """When the values of a tensor may be looked at."""
 
+import math
+
 import torch
 from jaxtyping import Shaped
 from torch import Tensor
@@ -30,5 +32,5 @@ def check_mixable(images: Shaped[Tensor, "..."], *, name: str = "images") -> Non
     if values_can_be_seen(images):
         # The sum shows what is not finite in one pass; a sum that is too large proves nothing.
         total = images.detach().sum(dtype=torch.promote_types(images.dtype, torch.float32))
-        if not torch.isfinite(total) and not torch.isfinite(images).all():
+        if not math.isfinite(total) and not torch.isfinite(images).all():
             raise InputError(f"{name}: some values are NaN or infinite, expected finite ones")

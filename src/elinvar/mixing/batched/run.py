@@ -21,7 +21,8 @@ def run(
     second = second[partner]
     output = first
     means: list[Float32[Tensor, " n"] | None] = []
-    for chosen, drawn in parts:
+    for chosen, part in parts:
+        drawn = part.to(first.device)
         made, mean = _blend(first, second, drawn)
         output = made if chosen is None else torch.where(chosen.view(-1, 1, 1, 1), made, output)
         means.append(mean)
@@ -52,11 +53,11 @@ def _interpolate(
 
 def _moved(images: Shaped[Tensor, "n c h w"], drawn: Patch) -> Shaped[Tensor, "n c h w"]:
     """Each image shifted so that what will be pasted is where it goes; what is elsewhere does not matter."""
-    if drawn.down is None or drawn.across is None:
+    if drawn.shift is None:
         return images
     height, width = images.shape[2:]
-    row = (torch.arange(height, device=images.device) + drawn.down[:, None]).clamp(0, height - 1)
-    column = (torch.arange(width, device=images.device) + drawn.across[:, None]).clamp(0, width - 1)
+    row = (torch.arange(height, device=images.device) + drawn.shift[:, :1]).clamp(0, height - 1)
+    column = (torch.arange(width, device=images.device) + drawn.shift[:, 1:]).clamp(0, width - 1)
     place = (row[:, :, None] * width + column[:, None, :]).flatten(1)[:, None]
     return images.flatten(2).gather(2, place.expand(-1, images.shape[1], -1)).view_as(images)
 

@@ -66,28 +66,29 @@ def patch(
     output: Images,
     size: Size,
     chosen: Index,
-    edges: Index,
+    begins: Index,
+    ends: Index,
+    shifts: Index,
     start: int,
     stop: int,
 ) -> None:
-    """edges: (n, 6) of top, bottom, left, right, down, across."""
     channels, height, width = size
     plane = height * width
     for k in range(start, stop):
         n = chosen[k]
         a, b, target = first[n], second[partner[n]], output[n]
-        above, below, left, right, down, across = edges[n]
-        if above == below or left == right:
+        left, right, shift = begins[n, 1], ends[n, 1], shifts[n, 0] * width + shifts[n, 1]
+        if left == right:
             copy(a, target)
             continue
         for c in range(channels):
-            begin, end = c * plane + above * width, c * plane + below * width
+            begin, end = c * plane + begins[n, 0] * width, c * plane + ends[n, 0] * width
             copy(a[c * plane : begin], target[c * plane : begin])
             if left == 0 and right == width:
-                copy(b[begin + down * width : end + down * width], target[begin:end])
+                copy(b[begin + shift : end + shift], target[begin:end])
             else:
                 for row in range(begin, end, width):
-                    source = row + down * width + across
+                    source = row + shift
                     copy(a[row : row + left], target[row : row + left])
                     copy(b[source + left : source + right], target[row + left : row + right])
                     copy(a[row + right : row + width], target[row + right : row + width])

@@ -73,11 +73,9 @@ def _work(
         cuts = (_array(drawn.rows), _array(drawn.columns), _array(drawn.weights))
         return None, lambda rows, start, stop: kernels.quarters(*flat, size, rows, *cuts, start, stop)
     if isinstance(drawn, Patch):
-        still = torch.zeros(len(first), dtype=torch.int64)
-        down, across = (still if shift is None else shift.cpu() for shift in (drawn.down, drawn.across))
-        sides = (side.cpu() for side in (drawn.top, drawn.bottom, drawn.left, drawn.right))
-        edges = _array(torch.stack([*sides, down, across], 1))
-        return None, lambda rows, start, stop: kernels.patch(*flat, size, rows, edges, start, stop)
+        shift = np.zeros((len(first), 2), np.int64) if drawn.shift is None else _array(drawn.shift)
+        corners = (_array(drawn.begin), _array(drawn.end), shift)
+        return None, lambda rows, start, stop: kernels.patch(*flat, size, rows, *corners, start, stop)
     if isinstance(drawn, Noise):
         streams, weight, begin, sigma = _streams(drawn), _array(drawn.weight), drawn.start, float(drawn.sigma)
         return None, lambda rows, start, stop: kernels.noise(
