@@ -17,6 +17,7 @@ KEY = np.uint64(seeds.KEY)
 HALF_RANGE = FLOAT(2 / seeds.DRAWS)
 
 Shape = tuple[int, int, int]
+Draws = NDArray[np.uint16]
 
 
 @inlined
@@ -47,6 +48,16 @@ def draw(stream: np.uint64, first: int, last: int, words: NDArray[np.uint64]) ->
     return first - 4 * start
 
 
+@inlined
+def add_normal(
+    source: Bytes, target: Bytes, first: int, last: int, sigma: np.float32, draws: Draws, place: int, normals: Floats
+) -> None:
+    """Values `first` to `last` with Gaussian noise from the draws at `place`, rounded and clipped."""
+    for i in range(last - first):
+        added = sigma * normals[draws[INDEX(place + i)]]
+        target[INDEX(first + i)] = byte((FLOAT(source[INDEX(first + i)]) + added) + FLOAT(0.5))
+
+
 @kernel
 def cutout(source: Bytes, target: Bytes, shape: Shape, args: Floats) -> None:
     """Pixels of the rectangle get one colour."""
@@ -69,35 +80,27 @@ def erase(source: Bytes, target: Bytes, shape: Shape, args: Floats, scratch: Scr
     copy(source, target, channels * height * width)
     top, bottom = span(args[2], args[0], height)
     left, right = span(args[3], args[1], width)
-    random = stream(args[4])
+    words, draws, random = scratch.fetched.view(np.uint64), scratch.fetched.view(np.uint16), stream(args[4])
     for channel in range(channels):
         for y in range(top, bottom):
             row = (channel * height + y) * width
-            place = draw(random, row + left, row + right, scratch.words)
+            place = draw(random, row + left, row + right, words)
             for x in range(right - left):
-                target[INDEX(row + left + x)] = BYTE(scratch.draws[INDEX(place + x)] >> np.uint16(8))
-
-
-@inlined
-def add_normal(
-    source: Bytes, target: Bytes, first: int, last: int, sigma: np.float32, stream: np.uint64, scratch: Scratch
-) -> None:
-    """Values `first` to `last` with Gaussian noise, rounded and clipped."""
-    place = draw(stream, first, last, scratch.words)
-    for i in range(last - first):
-        added = sigma * scratch.normals[scratch.draws[INDEX(place + i)]]
-        target[INDEX(first + i)] = byte((FLOAT(source[INDEX(first + i)]) + added) + FLOAT(0.5))
+                target[INDEX(row + left + x)] = BYTE(draws[INDEX(place + x)] >> np.uint16(8))
 
 
 @kernel
 def gaussian_noise(source: Bytes, target: Bytes, shape: Shape, args: Floats, scratch: Scratch) -> None:
     """Gaussian noise on every value, with a standard deviation for each channel."""
     channels, height, width = shape
-    plane, random = height * width, stream(args[3])
+    plane = height * width
+    words, draws, random = scratch.fetched.view(np.uint64), scratch.fetched.view(np.uint16), stream(args[3])
     for channel in range(channels):
         end = (channel + 1) * plane
         for first in range(channel * plane, end, TILE):
-            add_normal(source, target, first, min(first + TILE, end), args[channel], random, scratch)
+            last = min(first + TILE, end)
+            place = draw(random, first, last, words)
+            add_normal(source, target, first, last, args[channel], draws, place, scratch.normals)
 
 
 @kernel
@@ -107,11 +110,12 @@ def patch_gaussian(source: Bytes, target: Bytes, shape: Shape, args: Floats, scr
     copy(source, target, channels * height * width)
     top, bottom = span(args[2], args[0], height)
     left, right = span(args[3], args[1], width)
-    random = stream(args[5])
+    words, draws, random = scratch.fetched.view(np.uint64), scratch.fetched.view(np.uint16), stream(args[5])
     for channel in range(channels):
         for y in range(top, bottom):
             row = (channel * height + y) * width
-            add_normal(source, target, row + left, row + right, args[4], random, scratch)
+            place = draw(random, row + left, row + right, words)
+            add_normal(source, target, row + left, row + right, args[4], draws, place, scratch.normals)
 
 
 @kernel
@@ -121,12 +125,12 @@ def patch_uniform(source: Bytes, target: Bytes, shape: Shape, args: Floats, scra
     copy(source, target, channels * height * width)
     top, bottom = span(args[2], args[0], height)
     left, right = span(args[3], args[1], width)
-    random, amplitude = stream(args[5]), args[4]
+    words, draws, random = scratch.fetched.view(np.uint64), scratch.fetched.view(np.uint16), stream(args[5])
     for channel in range(channels):
         for y in range(top, bottom):
             row = (channel * height + y) * width
-            place = draw(random, row + left, row + right, scratch.words)
+            place = draw(random, row + left, row + right, words)
             for x in range(right - left):
-                part = (FLOAT(scratch.draws[INDEX(place + x)]) + FLOAT(0.5)) * HALF_RANGE - FLOAT(1)
-                value = (FLOAT(source[INDEX(row + left + x)]) + amplitude * part) + FLOAT(0.5)
+                part = (FLOAT(draws[INDEX(place + x)]) + FLOAT(0.5)) * HALF_RANGE - FLOAT(1)
+                value = (FLOAT(source[INDEX(row + left + x)]) + args[4] * part) + FLOAT(0.5)
                 target[INDEX(row + left + x)] = byte(value)

@@ -19,17 +19,16 @@ Ints = NDArray[np.int32]
 
 
 class Scratch(NamedTuple):
-    """Buffers for images of one shape.
+    """Buffers for images of one shape, as few as will do: kernels of mixtures slow down with each more.
 
     images                 the image, the result of each chain, and room for what is on the way
     place_of, mixed        where in `images` the result of a chain is; a tile of the mixture
     neighbours             for each channel, the 2 x 2 pixels around each corner as one word
-    fetched                the words that some rows of output pixels of a warp ask for
+    fetched                the words that some rows of output pixels of a warp ask for; or random bits
     place, right, down     for each of these, where its word is and how far right and down in it
     segment, shift         columns that move by the same whole number of pixels: their start, and that number
     table, counts          values that pixels are replaced with; how often each value occurs
-    words, draws           random bits, and the same memory as 16 of them for each pixel value
-    normals                the normal number that 16 bits stand for
+    normals                the normal number that 16 random bits stand for
     """
 
     images: Bytes
@@ -44,8 +43,6 @@ class Scratch(NamedTuple):
     shift: Ints
     table: Bytes
     counts: Ints
-    words: NDArray[np.uint64]
-    draws: NDArray[np.uint16]
     normals: Floats
 
 
@@ -56,8 +53,8 @@ def scratch(channels: int, height: int, width: int, chains: int) -> Scratch:
     """This thread's buffers for images of that shape; those of the shape before are dropped."""
     shape = (channels, height, width, chains)
     if getattr(_local, "shape", None) != shape:
-        pixels, lines = channels * height * width + PADDING, max(TILE, width) + PADDING
-        words = np.zeros(lines // 4 + PADDING, np.uint64)
+        # Whole multiples of the padding, so that they can be seen as longer words.
+        pixels, lines = channels * height * width + PADDING, (max(TILE, width) // PADDING + 2) * PADDING
         _local.buffers = Scratch(
             images=np.zeros((chains + 2, pixels), np.uint8),
             place_of=np.zeros(chains, np.int32),
@@ -71,8 +68,6 @@ def scratch(channels: int, height: int, width: int, chains: int) -> Scratch:
             shift=np.zeros(width + PADDING, np.int32),
             table=np.zeros(256, np.uint8),
             counts=np.zeros(2 * 256, np.int32),
-            words=words,
-            draws=words.view(np.uint16),
             normals=normals().numpy(),
         )
         _local.shape = shape
