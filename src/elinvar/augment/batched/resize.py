@@ -3,8 +3,6 @@
 Everything is as in Pillow: coefficients of 22 bits after the point, each pass rounded to uint8.
 """
 
-from typing import Literal
-
 import torch
 from jaxtyping import Float64, Int32, Int64, UInt8
 from torch import Tensor
@@ -47,7 +45,9 @@ def coefficients(
     return place.long().clamp_(max=side - 1), fixed
 
 
-def _pass(lines: Bytes, place: Int64[Tensor, "n out taps"], weight: Int32[Tensor, "n out taps"]) -> Bytes:
+def _pass(
+    lines: Bytes, place: Int64[Tensor, "n out taps"], weight: Int32[Tensor, "n out taps"]
+) -> UInt8[Tensor, "n c h out"]:
     """Resample the last side of each image."""
     n, channels, height, _ = lines.shape
     shape = (n, channels, height, place.shape[1])
@@ -59,11 +59,12 @@ def _pass(lines: Bytes, place: Int64[Tensor, "n out taps"], weight: Int32[Tensor
 
 
 def resized_crop(
-    images: Bytes, boxes: Int64[Tensor, "n 4"], size: tuple[int, int], interpolation: Literal["bilinear", "bicubic"]
+    images: Bytes, boxes: Int64[Tensor, "n 4"], size: tuple[int, int], interpolation: Interpolation
 ) -> UInt8[Tensor, "n c h_out w_out"]:
     """The box (height, width, row, column) of each image, resampled to `size`."""
     boxes = boxes.to(images.device, torch.float64)
-    step = max(1, LARGEST // max(1, images[:1].numel()))
+    rows = images.shape[1] * max(images.shape[2], size[0])
+    step = max(1, LARGEST // (rows * max(images.shape[3], size[1])))
     made = [
         _resized(images[n : n + step], boxes[n : n + step], size, interpolation) for n in range(0, len(images), step)
     ]
