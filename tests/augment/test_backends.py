@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from elinvar.augment import AugMix, Program, RandomChain, apply
+from elinvar.augment import OPS, AugMix, Program, RandomChain, apply
 from elinvar.augment.backend import Backend
 from elinvar.augment.batched.run import piece
 from elinvar.augment.compiled.scratch import scratch
@@ -118,8 +118,10 @@ def test_batched_memory_is_bounded() -> None:
     count, shape = 24, (3, 224, 224)
     images = noise(count, *shape)
     program = AugMix().draw(keys(count), height=224, width=224)
-    rotated = Program(torch.full_like(program.ops, 4), torch.full_like(program.args, 7.0), program.weights)
-    for chosen in (program, rotated):
+    args = torch.full((*program.ops.shape, 7), 7.0)
+    names = ("rotate", "gaussian_noise", "patch_uniform", "cutout")
+    same = [Program(torch.full_like(program.ops, OPS[name].code), args, program.weights) for name in names]
+    for chosen in (program, *same):
         with Peak() as peak:
             apply(images, chosen, backend="batched")
         assert images.numel() * 4 <= peak.most <= 6 * images.numel() * 4

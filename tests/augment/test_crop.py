@@ -44,8 +44,11 @@ def test_flips_happen_with_their_probability() -> None:
     images = photos(30, 3, 9, 14)
     assert Flip(p=1.0)(images).equal(images.flip(-1))
     assert Flip(p=0.0)(images).equal(images)
+    assert Flip(p=1.0, vertical=True)(images).equal(images.flip(-2))
     chosen = Flip().draw(keys(30))
     assert Flip()(images, keys=keys(30)).equal(torch.where(chosen[:, None, None, None], images.flip(-1), images))
+    upside_down = Flip(vertical=True)(images, keys=keys(30))
+    assert upside_down.equal(torch.where(chosen[:, None, None, None], images.flip(-2), images))
 
 
 def test_crops_lie_everywhere_alike() -> None:

@@ -53,6 +53,9 @@ def test_programs_print() -> None:
     ops = torch.tensor([[[OPS["rotate"].code, OPS["equalize"].code], [0, 0]]], dtype=torch.int32)
     program = Program(ops, torch.tensor([-8.0, 0, 0, 0]).view(1, 2, 2, 1), torch.tensor([[0.5, 0.25]]))
     assert str(program) == "0: 0.250 image + 0.500 [rotate(degrees=-8) > equalize] + 0.250 [identity]"
+    seeded = torch.tensor([25.5, 0.1, 12, 16777213.0]).view(1, 1, 1, 4)
+    noise = Program(torch.full((1, 1, 1), OPS["gaussian_noise"].code, dtype=torch.int32), seeded)
+    assert str(noise) == "0: gaussian_noise(sigma_red=25.5, sigma_green=0.1, sigma_blue=12, seed=16777213)"
     assert str(small(30)).splitlines()[-1] == "... and 22 more"
     assert len(str(small(30)).splitlines()) == 9
     assert str(small(0)) == "no examples"
@@ -88,6 +91,8 @@ def test_malformed_programs_are_refused() -> None:
         Program(program.ops, program.args, weights, fill=(256,))
     with pytest.raises(InputError, match="operation codes"):
         apply(images, Program(program.ops + 100, program.args, weights))
+    with pytest.raises(InputError, match="got args for 1 parameters, expected 7"):
+        apply(images, Program(torch.full_like(program.ops, OPS["cutout"].code), program.args, weights))
     with pytest.raises(InputError, match="not a finite number"):
         apply(images, Program(program.ops, program.args / 0, weights))
     with pytest.raises(InputError, match="6 rows for 5 images"):

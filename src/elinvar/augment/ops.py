@@ -3,9 +3,10 @@
 A row says what an operation is; the two back ends say how it is computed (`compiled/` image by image on a CPU,
 `batched/` on tensors), and the tests of every row come from this table. To add one: a row here with the next free code
 (codes are part of stored programs and never change), a kernel and a branch in `compiled/`, an entry in the table of its
-kind in `batched/`, and its twin from Pillow in the tests.
+kind in `batched/`, and its twin in the tests: from Pillow, or for regions from NumPy.
 
-Images are uint8 while operations run. Results equal those of Pillow for the same parameter.
+Images are uint8 while operations run, and parameters that are pixel values count from 0 to 255. Results equal those of
+Pillow for the same parameter; images of one channel take what is meant for red.
 """
 
 from collections.abc import Mapping
