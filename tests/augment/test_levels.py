@@ -96,7 +96,7 @@ SIGNED = {"rotate": 0.0, "shear_x": 0.0, "shear_y": 0.0, "translate_x": 0.0, "tr
 def parameters(levels: Levels, name: str, level: list[float], *, negative: bool = False) -> Tensor:
     at = torch.tensor(level, dtype=torch.float64)
     ops = torch.full(at.shape, OPS[name].code)
-    side = torch.full_like(at, 0.25 if negative else 0.75)
+    side = torch.full_like(at, 0.4999 if negative else 0.5)
     return levels.parameters(ops, at, side, height=HEIGHT, width=WIDTH)
 
 
