@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from inspect import getdoc
 
-from . import augment, infer, shift
+from . import augment, infer, mixing, shift
 from .data import DATASETS
 from .experiments import EXPERIMENTS
 from .models import MODELS
@@ -46,6 +46,7 @@ KINDS: dict[str, Callable[[], Iterator[tuple[str, str]]]] = {
     "data": lambda: ((reader.form, reader.about) for reader in DATASETS.values()),
     "policy": lambda: ((name, _first_line(policy)) for name, policy in augment.POLICIES.items()),
     "operation": _operations,
+    "mix": lambda: ((name, _first_line(method)) for name, method in mixing.METHODS.items()),
     "corruption": lambda: ((name, row.group.value) for name, row in shift.CORRUPTIONS.items()),
     "suite": lambda: iter(infer.SUITES.items()),
     "experiment": lambda: ((name, row.title) for name, row in EXPERIMENTS.items()),

@@ -4,12 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
-from elinvar.catalog import KINDS, catalog
+from elinvar.catalog import KINDS
 from elinvar.cli.main import VERBS, main
-from elinvar.cli.show import strips
-from elinvar.report import Strip, gallery
 
 
 def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
@@ -74,36 +71,3 @@ def test_cite_prints_bibtex(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     assert "@inproceedings{hendrycks2020augmix" in text
     assert text.count("{") == text.count("}")
-
-
-SHOWN = [entry.name for kind in ("policy", "operation", "corruption") for entry in catalog(kind)]
-
-
-@pytest.mark.parametrize("name", SHOWN)
-def test_everything_that_changes_images_can_be_seen(name: str) -> None:
-    from elinvar import data
-    from elinvar.cli.pictures import examples
-
-    rows = strips(name, examples(data.load("digits").test, 2))
-    assert len(rows) == 2
-    assert all(len(row.images) == len(row.labels) >= 2 for row in rows)
-
-
-def test_show_writes_a_picture(tmp_path: Path) -> None:
-    out = tmp_path / "fog.png"
-    assert main(["show", "fog", "--images", "2", "--out", str(out)]) == 0
-    with Image.open(out) as picture:
-        assert picture.width > picture.height > 100
-
-
-def test_a_gallery_needs_a_label_for_each_image() -> None:
-    import torch
-
-    from elinvar.check import InputError
-
-    images = torch.zeros(2, 1, 4, 4, dtype=torch.uint8)
-    assert gallery("x", [Strip(images, ("a", "b"))]).mode == "RGB"
-    with pytest.raises(InputError, match="2 images and 1 labels"):
-        gallery("x", [Strip(images, ("a",))])
-    with pytest.raises(InputError, match="no strips"):
-        gallery("x", [])

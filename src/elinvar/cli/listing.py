@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ..catalog import KINDS, catalog
 from ..check import unknown
@@ -14,7 +15,9 @@ from .options import parser, write_json
 def run(arguments: Sequence[str]) -> int:
     """The verb."""
     made = parser(
-        "list", "Everything that can be named: recipes, models, data, augmentations, corruptions.", "elinvar list model"
+        "list",
+        "Everything that can be named: recipes, models, data, policies, operations, mixing methods, corruptions ...",
+        "elinvar list model",
     )
     made.add_argument("kind", type=str, nargs="?", default=None, help=f"one of {', '.join(KINDS)}; default: all")
     options = made.parse_args(list(arguments))
@@ -29,7 +32,7 @@ def run(arguments: Sequence[str]) -> int:
     for entry in entries:
         if before not in (None, entry.kind):
             table.add_row("", "", "")
-        table.add_row(entry.kind if entry.kind != before else "", f"[bold]{entry.name}", entry.about)
+        table.add_row(entry.kind if entry.kind != before else "", Text(entry.name, "bold"), Text(entry.about))
         before = entry.kind
     Console(highlight=False).print(table)
     return 0

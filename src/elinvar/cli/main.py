@@ -22,8 +22,8 @@ class Verb:
 
 VERBS = {
     "demo": Verb("demo", "train two recipes on the embedded data, judge them under shift, show a report"),
-    "list": Verb("listing", "what there is: recipes, models, data, augmentations, corruptions"),
-    "show": Verb("show", "a picture of any augmentation or corruption"),
+    "list": Verb("listing", "what there is: recipes, models, data, augmentations, mixing methods, corruptions"),
+    "show": Verb("show", "a picture of any augmentation, mixing method or corruption"),
     "train": Verb("train", "train a recipe; the same command again continues an interrupted run"),
     "evaluate": Verb("evaluate", "judge trained runs, clean and under shift, and write a report"),
     "tune": Verb("tune", "better statistics for a trained run, without training"),

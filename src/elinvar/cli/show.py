@@ -1,98 +1,87 @@
-"""`elinvar show`: a picture of what an augmentation or a corruption does."""
+"""`elinvar show`: a picture of what an augmentation, a mix or a corruption does."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-from torch import Tensor
+from PIL import Image
 
-from ..augment import AUGMIX_LEVELS, OPS, POLICIES, Op, Program, apply
-from ..check import unknown
-from ..data import load
+from ..check import InputError
 from ..files import replacing
-from ..infer.judge import SEVERITIES, corrupt
-from ..report import Strip, gallery
-from ..rng import streams
-from ..shift import CORRUPTIONS
-from ..views import Batch
+from ..report import gallery
 from .options import parser, progress_console, say, write_json
-from .pictures import examples
+from .pictures import PHOTOS, pictured
+from .strips import find, overview, strips
 
-LEVELS = (2, 4, 6, 8, 10)
-DRAWS = 5
-
-
-def _strips(batch: Batch, versions: Sequence[Tensor], labels: Sequence[str]) -> list[Strip]:
-    """A strip for each example: as it is, then each version of it."""
-    columns = torch.stack([batch.images, *versions], dim=1)
-    return [Strip(row, ("as it is", *labels)) for row in columns]
-
-
-def of_corruption(name: str, batch: Batch) -> list[Strip]:
-    """All five severities."""
-    versions = [corrupt(batch, name, severity).images for severity in SEVERITIES]
-    return _strips(batch, versions, [f"severity {severity}" for severity in SEVERITIES])
-
-
-def of_operation(op: Op, batch: Batch) -> list[Strip]:
-    """Several levels of AugMix's scale, or the one version of an operation without a parameter."""
-    n, (height, width) = len(batch), batch.images.shape[2:]
-    codes = torch.full((n, 1, 1), op.code)
-    versions, labels = [], []
-    for level in LEVELS if op.parameters else LEVELS[:1]:
-        of = AUGMIX_LEVELS.parameters(
-            codes, torch.full(codes.shape, float(level)).double(), torch.ones(codes.shape).double(),
-            height=height, width=width,
-        )  # fmt: skip
-        versions.append(apply(batch.images, Program(codes.to(torch.int32), of.unsqueeze(-1))))
-        labels.append(f"{op.parameters[0]} {float(of[0, 0, 0]):.3g}" if op.parameters else op.name)
-    return _strips(batch, versions, labels)
+ALL = "all"
+SIZE = {"corruption": 64}  # photographs are of this size, for corruptions know no larger ones yet
+NOTES = {
+    "corruption": "As CIFAR-10-C makes them",
+    "policy": "The same draws from weak to strong, or several draws where nothing says how strong",
+    "mix": "Several draws, and the weight of the image in the label; the rest is its partner's",
+    "operation": "From weak to strong, up to the end of a published range",
+}
+# Overviews: title, which columns of a technique's own picture, and how many techniques stand side by side.
+OVERVIEW = {
+    "corruption": ("Corruptions", (1, 3, 5), 3),
+    "policy": ("Policies", (1, 2, 3, 4, 5), 2),
+    "mix": ("Mixing methods", (2, 3, 4, 5), 2),
+    "operation": ("Operations", (1, 3, 5), 3),
+}
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 
-def of_policy(name: str, batch: Batch) -> list[Strip]:
-    """Several draws."""
-    versions = []
-    for draw in range(DRAWS):
-        images = POLICIES[name]()(batch.images, keys=streams(draw, batch.index))
-        versions.append(images if images.dtype == torch.uint8 else images.mul(255).round().to(torch.uint8))
-    return _strips(batch, versions, [f"draw {draw + 1}" for draw in range(DRAWS)])
+def _write(picture: Image.Image, out: Path) -> None:
+    if out.suffix.lower() not in FORMATS:
+        raise InputError(f"--out {out}: expected a file name that ends in {', '.join(FORMATS)}")
+    # Colours as fine as brightness: a picture of colour changes must show them.
+    options = {"quality": 80, "subsampling": 0} if FORMATS[out.suffix.lower()] == "JPEG" else {}
+    with replacing(out) as temporary:
+        picture.save(temporary, format=FORMATS[out.suffix.lower()], optimize=True, **options)
 
 
-def strips(name: str, batch: Batch) -> list[Strip]:
-    """The picture of `name`, or of `operation:name` where a corruption has the same one.
-
-    Raises `InputError` if there is nothing of that name to see.
-    """
-    if name in CORRUPTIONS:
-        return of_corruption(name, batch)
-    if name in POLICIES:
-        return of_policy(name, batch)
-    operation = name.removeprefix("operation:")
-    if operation in OPS:
-        return of_operation(OPS[operation], batch)
-    raise unknown("augmentation or corruption", name, [*CORRUPTIONS, *POLICIES, *OPS])
+def _everything(folder: Path, data: str) -> list[tuple[Path, Image.Image]]:
+    made = []
+    for kind, (title, columns, across) in OVERVIEW.items():
+        rows = overview(kind, pictured(data, 2, 64), columns)
+        picture = gallery(title, rows, tile=64, note=NOTES[kind], across=across)
+        made.append((folder / f"{title.split()[0].lower()}.jpg", picture))
+    return made
 
 
 def run(arguments: Sequence[str]) -> int:
     """The verb."""
     made = parser(
         "show",
-        "Draw what an augmentation policy, an operation or a corruption does to a few test images.",
+        "Draw what an augmentation policy, an operation, a mixing method or a corruption does to a few images: "
+        "from weak to strong, or in several draws.",
         "elinvar show augmix --data cifar10:DIR --out augmix.png",
     )
     made.add_argument(
-        "name", type=str, help="a policy, corruption or operation of 'elinvar list'; operation:contrast for one of two"
+        "name",
+        type=str,
+        help="a policy, mix, operation or corruption of 'elinvar list'; KIND:NAME, as operation:contrast, for one of "
+        "two; all for an overview of each kind",
     )
-    made.add_argument("--data", type=str, default="digits", help="where the images come from")
-    made.add_argument("--images", type=int, default=4, help="how many")
-    made.add_argument("--out", type=str, default=None, help="the PNG to write; default: NAME.png")
+    made.add_argument("--data", type=str, default=PHOTOS, help=f"test images of a data set; default: {PHOTOS}")
+    made.add_argument("--images", type=int, default=2, help="how many images; default: 2")
+    made.add_argument(
+        "--out", type=str, default=None, help="a .png, .jpg or .webp; default: NAME.png. For all, a folder"
+    )
     options = made.parse_args(list(arguments))
-    picture = gallery(options.name, strips(options.name, examples(load(options.data).test, options.images)))
-    out = Path(options.out or options.name.replace(":", "-") + ".png")
-    with replacing(out) as temporary:
-        picture.save(temporary, format="PNG")
-    if options.json:
-        write_json({"picture": str(out), "size": list(picture.size)})
+    if options.name == ALL:
+        pictures = _everything(Path(options.out or "pictures"), options.data)
     else:
-        say(progress_console(), f"wrote {out}")
+        kind, name = find(options.name)
+        rows = strips(f"{kind}:{name}", pictured(options.data, options.images, SIZE.get(kind, 128)))
+        out = Path(options.out or f"{name}.png")
+        pictures = [(out, gallery(name, rows, tile=128, note=NOTES[kind]))]
+    for out, picture in pictures:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        _write(picture, out)
+    if options.json:
+        found = [{"picture": str(out), "size": list(picture.size)} for out, picture in pictures]
+        write_json(found if options.name == ALL else found[0])
+    else:
+        for out, _ in pictures:
+            say(progress_console(), f"wrote {out}")
     return 0
