@@ -12,7 +12,20 @@ from jsonargparse import ArgumentParser
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from elinvar.augment import Augmentation, AugMix, Compose, Flip, PadCrop, RandomChain
+from elinvar.augment import (
+    Augmentation,
+    AugMix,
+    Compose,
+    Cutout,
+    Flip,
+    GaussianNoise,
+    PadCrop,
+    PatchGaussian,
+    PatchUniform,
+    RandomChain,
+    RandomErasing,
+    RandomResizedCrop,
+)
 from elinvar.check import InputError
 from elinvar.config import to_config
 
@@ -27,6 +40,15 @@ AUGMENTATIONS = [
     Flip(p=1.0),
     PadCrop(),
     PadCrop(padding=20),
+    Flip(vertical=True),
+    Cutout(6, fill=(1, 2, 3)),
+    RandomErasing(),
+    RandomErasing(1.0, value=7),
+    GaussianNoise(0.1),
+    GaussianNoise(0.2, space="normalized", std=(0.2, 0.3, 0.25)),
+    PatchGaussian(5, random_size=True, random_sigma=True),
+    PatchUniform(5),
+    RandomResizedCrop((10, 12)),
     Compose((Flip(), PadCrop(padding=2), AugMix())),
     Compose((RandomChain(), Compose((Flip(), Flip())))),
     Compose(()),
@@ -54,7 +76,8 @@ def test_shapes_stay_and_values_stay_in_range(augmentation: Augmentation) -> Non
             images = images if dtype == torch.uint8 else (images.double() / 255).to(dtype)
             before = images.clone()
             made = augmentation(images)
-            assert made.shape == images.shape
+            sides = augmentation.sides if isinstance(augmentation, RandomResizedCrop) else shape[2:]
+            assert made.shape == (*shape[:2], *sides)
             assert made.dtype == (torch.float32 if "AugMix" in repr(augmentation) else dtype)
             assert made.is_contiguous()
             assert images.equal(before)
