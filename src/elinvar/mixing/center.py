@@ -5,7 +5,6 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from ..check import InputError
-from ..views import unit
 
 
 def zero_mean(images: Shaped[Tensor, "*n c h w"]) -> Float[Tensor, "*n c h w"]:
@@ -23,5 +22,5 @@ def zero_mean(images: Shaped[Tensor, "*n c h w"]) -> Float[Tensor, "*n c h w"]:
             f"images: got {images.dtype} of shape {tuple(images.shape)}, "
             "expected (..., C, H, W), uint8 or floating point"
         )
-    images = unit(images)
+    images = images / 255 if images.dtype == torch.uint8 else images
     return images - images.mean((-3, -2, -1), keepdim=True)

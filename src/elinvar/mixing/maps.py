@@ -7,7 +7,7 @@ A map never stands in memory at full size unless `dense` is asked for it: back e
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Float32, Int64
@@ -36,7 +36,7 @@ def _before(edge: Int64[Tensor, " n"], length: int, *, axis: int) -> Bool[Tensor
 class Map(ABC):
     """The weight of the first image at each element, for each of n examples."""
 
-    def to(self, device: torch.device) -> Self:
+    def to(self, device: torch.device) -> "Map":
         """The same map on another device."""
         fields = vars(self).items()
         return replace(self, **{name: value.to(device) for name, value in fields if isinstance(value, Tensor)})

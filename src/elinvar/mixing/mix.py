@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Bool, Float32, Float64, Int64, Shaped
@@ -121,7 +121,7 @@ class Mix:
 
         return Module(self)
 
-    def _check(self, images: Tensor, targets: Tensor, keys: Tensor | None, partner: Stream | None) -> None:
+    def _check(self, images: Any, targets: Any, keys: Any, partner: Any) -> None:
         check_mixable(images)
         check_targets(targets, self.classes, len(images))
         if keys is not None and (keys.dtype != torch.int64 or keys.shape != (len(images),)):
@@ -142,7 +142,7 @@ class Mix:
             found = [*((one, weight * self.probability) for one, weight in found), (Unmixed(), 1 - self.probability)]
         return found  # type: ignore[return-value]  # names became methods when this was made
 
-    def _check_partner(self, images: Tensor, targets: Tensor, partner: Stream) -> None:
+    def _check_partner(self, images: Tensor, targets: Tensor, partner: Any) -> None:
         if self.pairing == "disjoint":
             raise InputError("partner: disjoint pairs are made inside one batch; leave pairing at 'permutation'")
         second, others = partner

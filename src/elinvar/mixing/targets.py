@@ -10,9 +10,7 @@ from .watch import values_can_be_seen
 SUM_TOLERANCE = 1e-2  # rows of bfloat16 targets may be that far from 1
 
 
-def check_targets(
-    targets: Shaped[Tensor, "n *classes"], classes: int | None, count: int, *, name: str = "targets"
-) -> None:
+def check_targets(targets: object, classes: int | None, count: int, *, name: str = "targets") -> None:
     """Raise `InputError` unless these are `count` class numbers below `classes`, or rows that sum to 1.
 
     Values are looked at only where that waits for no device and breaks no graph.
@@ -53,7 +51,7 @@ def check_targets(
 
 def mix_targets(
     first: Shaped[Tensor, "n *classes"],
-    second: Shaped[Tensor, "n *classes"],
+    second: Shaped[Tensor, "n *others"],
     weight: Float32[Tensor, " n"],
     classes: int | None,
 ) -> Float32[Tensor, "n classes"]:

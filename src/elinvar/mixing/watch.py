@@ -14,7 +14,7 @@ def values_can_be_seen(tensor: Shaped[Tensor, "..."]) -> bool:
     return tensor.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
-def check_mixable(images: Shaped[Tensor, "..."], *, name: str = "images") -> None:
+def check_mixable(images: object, *, name: str = "images") -> None:
     """Raise `InputError` unless `images` is an NCHW batch: uint8, or floating point of finite values in any range.
 
     Values are looked at only where that waits for no device and breaks no graph.
