@@ -10,7 +10,7 @@ from ..files import replacing
 from ..report import gallery
 from .options import parser, progress_console, say, write_json
 from .pictures import PHOTOS, pictured
-from .strips import find, overview, strips
+from .strips import STRENGTHS, find, overview, strips
 
 ALL = "all"
 SIZE = {"corruption": 64}  # photographs are of this size, for corruptions know no larger ones yet
@@ -34,7 +34,7 @@ def _write(picture: Image.Image, out: Path) -> None:
     if out.suffix.lower() not in FORMATS:
         raise InputError(f"--out {out}: expected a file name that ends in {', '.join(FORMATS)}")
     # Colours as fine as brightness: a picture of colour changes must show them.
-    options = {"quality": 80, "subsampling": 0} if FORMATS[out.suffix.lower()] == "JPEG" else {}
+    options = {"quality": 68, "subsampling": 0} if FORMATS[out.suffix.lower()] == "JPEG" else {}
     with replacing(out) as temporary:
         picture.save(temporary, format=FORMATS[out.suffix.lower()], optimize=True, **options)
 
@@ -74,7 +74,8 @@ def run(arguments: Sequence[str]) -> int:
         kind, name = find(options.name)
         rows = strips(f"{kind}:{name}", pictured(options.data, options.images, SIZE.get(kind, 128)))
         out = Path(options.out or f"{name}.png")
-        pictures = [(out, gallery(name, rows, tile=128, note=NOTES[kind]))]
+        note = NOTES[kind] if kind != "policy" else "The same draws from weak to strong" if name in STRENGTHS else ""
+        pictures = [(out, gallery(name, rows, tile=128, note=note))]
     for out, picture in pictures:
         out.parent.mkdir(parents=True, exist_ok=True)
         _write(picture, out)

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
+from torch.nn.functional import interpolate, one_hot
 
 from ..augment import LEVELS, OPS, POLICIES, Kind, Op, Program, apply
 from ..check import InputError, unknown
@@ -38,13 +38,20 @@ def _bytes(images: Tensor) -> Tensor:
     return images if images.dtype == torch.uint8 else images.clamp(0, 1).mul(255).round().to(torch.uint8)
 
 
+def _tile(images: Tensor, size: torch.Size) -> Tensor:
+    """Images as tiles of a size, whatever theirs."""
+    images = _bytes(images)
+    return images if images.shape[2:] == size else interpolate(images, size, mode="nearest")
+
+
 def _keys(draw: int, index: Tensor) -> Tensor:
     return streams(Seeds(0).key(Source.AUGMENT, draw), index)
 
 
 def _strips(batch: Batch, versions: Sequence[Tensor], labels: Sequence[str]) -> list[Strip]:
     """A strip for each example: as it is, then each version of it."""
-    columns = torch.stack([batch.images, *map(_bytes, versions)], dim=1)
+    size = batch.images.shape[2:]
+    columns = torch.stack([batch.images, *(_tile(version, size) for version in versions)], dim=1)
     return [Strip(row, ("as it is", *labels)) for row in columns]
 
 
