@@ -1,17 +1,16 @@
-"""Run a compiled kernel over pieces of a batch on all cores.
+"""Who runs the pieces of a batch: torch's own team of threads, or a pool.
 
-Kernels release the interpreter lock. Where torch computes with GNU OpenMP, pieces run on torch's own team of threads:
-for a while after each operation of torch its workers keep their cores busy, waiting for the next one, and threads of
-our own would have to share them. Elsewhere, and in a process that was forked from another (which GNU OpenMP does not
-survive), a pool of plain threads serves. Inside a `DataLoader` worker everything runs on the calling thread: the
-workers are the parallelism there.
+Compiled kernels (`elinvar.jit.spread`) run on a team: threads that all call one native function. Where torch computes
+with GNU OpenMP that is torch's own team: for a while after each operation of torch its workers keep their cores busy,
+waiting for the next one, and threads of our own would have to share them. Elsewhere, and in a process that was forked
+from another (which GNU OpenMP does not survive), a pool of plain threads serves. Inside a `DataLoader` worker
+everything runs on the calling thread: the workers are the parallelism there.
 """
 
 import ctypes
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import cast
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
 from torch.utils.data import get_worker_info
@@ -19,75 +18,88 @@ from torch.utils.data import get_worker_info
 _pool: ThreadPoolExecutor | None = None
 _threads = 0
 _Body = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+_Team = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
 
 
-def _gomp() -> Callable[..., object] | None:
-    """The function that runs a body on every thread of torch's team, if GNU OpenMP is what torch has loaded."""
+def _submit(work: Callable[[], object], threads: int) -> "list[Future[object]]":
+    """Have `work` called by other threads; by none while the interpreter shuts down."""
+    global _pool, _threads
+    if _pool is None or _threads < threads:
+        _pool, _threads = ThreadPoolExecutor(threads, thread_name_prefix="elinvar"), threads
     try:
-        library = ctypes.CDLL("libgomp.so.1", mode=os.RTLD_NOLOAD | os.RTLD_NOW)
-    except (OSError, AttributeError):
-        return None
-    run = library.GOMP_parallel
-    run.argtypes, run.restype = (_Body, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint), None
-    return cast(Callable[..., object], run)
+        return [_pool.submit(work) for _ in range(threads)]
+    except RuntimeError:
+        return []
 
 
-_team = _gomp() if torch.backends.openmp.is_available() else None  # type: ignore[no-untyped-call]
+@_Team  # type: ignore[untyped-decorator]
+def _pool_team(body: int, data: int | None, threads: int, _: int) -> None:
+    run = _Body(body)  # calling it releases the interpreter lock
+    others = _submit(lambda: run(data), threads - 1)
+    run(data)
+    for other in others:
+        other.result()
+
+
+def _address(function: object) -> int:
+    return ctypes.cast(function, ctypes.c_void_p).value or 0  # type: ignore[arg-type]
+
+
+def _team_address() -> int:
+    """Where the function is that runs a body on every thread: GNU OpenMP's, if that is what torch has loaded."""
+    if torch.backends.openmp.is_available():  # type: ignore[no-untyped-call]
+        try:
+            return _address(ctypes.CDLL("libgomp.so.1", mode=os.RTLD_NOLOAD | os.RTLD_NOW).GOMP_parallel)
+        except (OSError, AttributeError):
+            pass
+    return _address(_pool_team)
+
+
+_team = _team_address()
 
 
 def _forget() -> None:
     global _pool, _team
-    _pool, _team = None, None
+    _pool, _team = None, _address(_pool_team)
 
 
 os.register_at_fork(after_in_child=_forget)
 
 
-def _executor(threads: int) -> ThreadPoolExecutor:
-    global _pool, _threads
-    if _pool is None or _threads < threads:
-        _pool, _threads = ThreadPoolExecutor(threads, thread_name_prefix="elinvar"), threads
-    return _pool
+def threads() -> int:
+    """How many threads work on a batch here."""
+    return 1 if get_worker_info() is not None else torch.get_num_threads()
+
+
+def team() -> tuple[int, int]:
+    """The number of threads, and the address of the function that runs a body on each: for `elinvar.jit.spread`."""
+    return threads(), _team
 
 
 def for_pieces(work: Callable[[int, int], object], total: int, piece: int) -> None:
     """Call `work(start, stop)` for consecutive pieces of at most `piece` items that cover `range(total)`.
 
-    Pieces run on up to `torch.get_num_threads()` threads, the calling one included; the first error is raised. `work`
-    must release the interpreter lock to gain from it, and pieces must write to disjoint places.
+    For work that is more than one kernel, and releases the interpreter lock for most of its time. Pieces run on up to
+    `torch.get_num_threads()` threads, the calling one included, and must write to disjoint places; the first error is
+    raised.
     """
     spans = [(start, min(start + piece, total)) for start in range(0, total, piece)]
-    threads = 1 if get_worker_info() is not None else min(torch.get_num_threads(), len(spans))
-    if threads <= 1:
+    several = min(threads(), len(spans))
+    if several <= 1:
         for span in spans:
             work(*span)
         return
     queue = iter(spans)  # shared: list iterators hand out each item once, also between threads
-
-    def drain() -> None:
-        for span in queue:
-            work(*span)
-
-    if _team is not None:
-        _on_team(_team, drain, threads)
-        return
-    others = [_executor(threads - 1).submit(drain) for _ in range(threads - 1)]
-    try:
-        drain()
-    finally:
-        for other in others:
-            other.result()
-
-
-def _on_team(team: Callable[..., object], work: Callable[[], None], threads: int) -> None:
     errors: list[BaseException] = []
 
-    def body(_: object) -> None:
+    def drain(_: object) -> None:
         try:
-            work()
+            for span in queue:
+                work(*span)
         except BaseException as error:  # nothing may pass through a foreign thread's frames
             errors.append(error)
 
-    team(_Body(body), None, threads, 0)
+    body = _Body(drain)
+    _Team(_team)(_address(body), None, several, 0)
     if errors:
         raise errors[0]

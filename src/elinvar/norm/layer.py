@@ -1,12 +1,14 @@
 """The normalization layer: chooses statistics by policy and routing, and normalizes by them."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..check import InputError
-from ..routing import Routing, Span
+from ..routing import Span
 from .inference import ExampleWeighted, OwnBatch
 from .memory import Renorm
 from .moments import Moments, mixed
@@ -37,8 +39,8 @@ class Norm(Remembering):
             raise InputError(
                 f"got an input of shape {tuple(x.shape)}, this layer expects (N, {self.num_features}, ...)"
             )
-        routing = self.session.routing if self.session else Routing((self.policy.branches[0],))
-        spans, inference = routing.spans(len(x)), self.policy.inference
+        routing = self.session.routing if self.session else self.unrouted
+        spans, inference = routing.spans(x.shape[0]), self.policy.inference
         if not (inference.needs_rows if not self.training else not self.policy.memory.frozen):
             return self._by_memory(x, spans)
         if isinstance(inference, ExampleWeighted) and not self.training:
@@ -87,17 +89,18 @@ class Norm(Remembering):
         prior = inference.prior if isinstance(inference, OwnBatch) and not self.training else 0.0
         if len(partition.rows) == 1 and self.width == 1 and not (pooled or renorm or prior):
             return self._torch(x, partition.branches[0], training=True)
-        counts = partition.counts(x)
-        if not pooled and any(count * self.width == 1 for count in counts):
+        values = math.prod(x.shape[2:])
+        if not pooled and values * self.width == 1 and 1 in partition.rows:
             raise _one_value(f"groups of {partition.rows} rows in an input of shape {tuple(x.shape)}")
         if by_kernel(x) and not (pooled or renorm or prior):
             from .passes import closed
 
-            affine, banks = self.affine_banks(partition)
-            y, seen = closed.normalize(x, partition, affine, banks=banks, width=self.width, eps=self.eps)
+            y, seen = closed.normalize(x, partition, self.affine_lines(partition), width=self.width, eps=self.eps)
             if self.remembers():
-                self.propose(list(seen.items()))
+                parts = zip(partition.present, partition.rows_of_present, seen.unbind(), strict=True)
+                self.propose([(name, Moments(n * values, *of.unbind())) for name, n, of in parts if n * values])
             return y
+        counts = partition.counts(x)
         rows = Rows(x, partition)
         moments = rows.moments()
         if pooled:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -91,9 +91,24 @@ class Partition:
         trivial = index == list(range(total)) and len(groups) == total
         return cls(tuple(index), sizes, tuple(branch for branch, _ in groups), trivial)
 
-    def array(self) -> npt.NDArray[np.int32]:
-        """Group of each row, as kernels want it."""
-        return self.on(torch.device("cpu")).numpy().astype(np.int32)
+    @cached_property
+    def present(self) -> tuple[str, ...]:
+        """The branches that have groups here."""
+        return tuple(dict.fromkeys(self.branches))
+
+    @cached_property
+    def arrays(self) -> tuple[npt.NDArray[np.int32], ...]:
+        """What kernels want: group of each row; rows in the order of their groups, and where each group starts there;
+        branch of each group, as its place in `present`.
+        """
+        group, branch = np.array(self.index, np.int32), [self.present.index(branch) for branch in self.branches]
+        order, starts = np.argsort(group, kind="stable"), np.cumsum([0, *self.rows])
+        return group, order.astype(np.int32), starts.astype(np.int32), np.array(branch, np.int32)
+
+    @cached_property
+    def rows_of_present(self) -> tuple[int, ...]:
+        """Number of rows of each branch in `present`."""
+        return tuple(sum(n for n, own in zip(self.rows, self.branches, strict=True) if own == b) for b in self.present)
 
     def on(self, device: torch.device) -> Tensor:
         """Group of each row, as a tensor on `device`."""

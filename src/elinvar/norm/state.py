@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..check import InputError
-from ..routing import Routed, Trace
+from ..routing import Routed, Routing, Trace
 from .affine import Affine
 from .memory import Average, Bank, Ema, Frozen
 from .moments import Moments, of_groups, over_channels, pool
@@ -45,6 +45,7 @@ class Remembering(Routed, Bank):
         for bank in others.values():
             bank.hold(channels, affine=separate, remembers=remembers)
         self.branches: Any = nn.ModuleDict(others) if others else {}
+        self.unrouted = Routing((self.policy.branches[0],))  # what a forward outside of `route` gets
         self._proposals: list[tuple[str, Moments]] = []
 
     @property
@@ -85,30 +86,27 @@ class Remembering(Routed, Bank):
         shape = len(partition.rows), self.num_features
         return mean.expand(shape), variance.expand(shape)
 
-    def affine_banks(self, partition: Partition) -> tuple[Tables | None, tuple[int, ...]]:
-        """Gamma and beta, a line for each branch that has its own, and which line each group has."""
-        if self.policy.affine is Affine.NONE:
-            return None, (0,) * len(partition.rows)
+    def affine_lines(self, partition: Partition) -> Tables | None:
+        """Gamma and beta: (C,) for all groups, or a line for each branch that has groups; None: there are none."""
         if self.policy.affine is Affine.SHARED:
-            assert self.weight is not None
-            assert self.bias is not None
-            return (self.weight.unsqueeze(0), self.bias.unsqueeze(0)), (0,) * len(partition.rows)
-        present = tuple(dict.fromkeys(partition.branches))
-        gamma, beta = zip(*(self.affine_of(branch) for branch in present), strict=True)
-        return (torch.stack(gamma), torch.stack(beta)), tuple(present.index(branch) for branch in partition.branches)
+            return self.weight, self.bias  # type: ignore[return-value]
+        if self.policy.affine is Affine.NONE:
+            return None
+        gamma, beta = zip(*(self.affine_of(branch) for branch in dict.fromkeys(partition.branches)), strict=True)
+        return torch.stack(gamma), torch.stack(beta)
 
     def affine_table(self, partition: Partition, like: Tensor) -> Tables:
         """Gamma and beta of each group, of the kind of `like`; 1 and 0 where there are none."""
         shape = len(partition.rows), self.num_features
-        affine, banks = self.affine_banks(partition)
+        affine = self.affine_lines(partition)
         if affine is None:
             return torch.ones_like(like).expand(shape), torch.zeros_like(like).expand(shape)
         gamma, beta = (table.to(like.dtype) for table in affine)
-        if len(gamma) == shape[0] == 1:
-            return gamma, beta
-        if len(gamma) == 1:
+        if gamma.ndim == 1:
             return gamma.expand(shape), beta.expand(shape)
-        return gamma[list(banks)], beta[list(banks)]
+        present = list(dict.fromkeys(partition.branches))
+        lines = [present.index(branch) for branch in partition.branches]
+        return gamma[lines], beta[lines]
 
     def by_width(self, moments: Tables) -> Tables:
         """Moments of each channel, taken together over the channels that share statistics."""

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..partition import Partition
-from . import compiled, dense, tables
+from . import dense, launch, tables
 from .images import Images
 
 Table = Float[Tensor, "groups channels"]
@@ -53,7 +53,7 @@ def example_weighted(
     images = Images(x)
     out = torch.empty_like(images.x)
     tables = images.tables(*memory, gamma, beta)
-    images.run(compiled.example_weighted, partition.array(), *tables, alpha, eps, channels, images.beside(out))
+    images.run(launch.example_weighted, partition.arrays[0], *tables, alpha, eps, channels, images.beside(out))
     return out
 
 
@@ -62,10 +62,10 @@ class _Moments(torch.autograd.Function):
     def forward(ctx, x, partition, link):  # type: ignore[no-untyped-def]
         images = Images(x)
         mean, squares = images.sums(), images.sums()
-        images.run(compiled.moments, mean, squares)
-        groups = np.asarray(partition.rows, np.int64)
-        center, variance = (np.empty((len(groups), x.shape[1]), images.wide) for _ in range(2))
-        tables.pooled(mean, squares, images.length, partition.array(), groups, center, variance)
+        images.run(launch.moments, mean, squares)
+        _, order, starts, _ = partition.arrays
+        center, variance = (np.empty((len(partition.rows), x.shape[1]), images.wide) for _ in range(2))
+        tables.pooled(mean, squares, images.length, order, starts, center, variance, 0, len(center))
         results = torch.from_numpy(center), torch.from_numpy(variance)
         ctx.save_for_backward(x, results[0])
         ctx.partition, ctx.link, ctx.length = partition, link, images.length
@@ -85,7 +85,7 @@ class _Moments(torch.autograd.Function):
         images = Images(x)
         out = torch.empty_like(images.x)
         tables = images.tables(center, scale, slope, level)
-        images.run(compiled.input_gradient, images.beside(gradient), partition.array(), *tables, images.beside(out))
+        images.run(launch.input_gradient, images.beside(gradient), partition.arrays[0], *tables, images.beside(out))
         return out, None, None
 
 
@@ -107,7 +107,7 @@ class _Affine(torch.autograd.Function):
             return straight, None, -scale * of_shift, of_scale, of_shift, None
         images = Images(x)
         by_row = images.sums(), images.sums()
-        images.run(compiled.affine_sums, images.beside(gradient), partition.array(), *images.tables(center), *by_row)
+        images.run(launch.affine_sums, images.beside(gradient), partition.arrays[0], *images.tables(center), *by_row)
         of_scale, of_shift = (dense.by_group(torch.from_numpy(sums), partition) for sums in by_row)
         if link is not None:
             link.left = (gradient, scale)
@@ -119,5 +119,5 @@ class _Affine(torch.autograd.Function):
 def _mapped(x: Tensor, partition: Partition, center: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     images = Images(x)
     out = torch.empty_like(images.x)
-    images.run(compiled.affine, partition.array(), *images.tables(center, scale, shift), images.beside(out))
+    images.run(launch.affine, partition.arrays[0], *images.tables(center, scale, shift), images.beside(out))
     return out

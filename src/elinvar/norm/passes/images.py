@@ -8,11 +8,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ...parallel import for_pieces
+from ...parallel import team
 
 Array = npt.NDArray[Any]
 _PIECE = 1 << 20  # bytes of a batch that a thread takes at once: about what a core's own cache holds
-_NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
+
+
+def numpy_dtype(x: Tensor) -> type:
+    """What kernels compute in."""
+    return np.float64 if x.dtype is torch.float64 else np.float32
 
 
 class Images:
@@ -23,16 +27,15 @@ class Images:
         # With one value per channel both layouts are the same, and the loop over channels is then the long one.
         self.channels_last = self.length == 1 or (not x.is_contiguous() and x.movedim(1, -1).is_contiguous())
         self.x = x.movedim(1, -1).contiguous().movedim(-1, 1) if self.channels_last else x.contiguous()
-        self.dtype = torch.promote_types(x.dtype, torch.float32)
-        self.wide = _NUMPY[self.dtype]
+        self.wide, self.dtype = numpy_dtype(x), torch.promote_types(x.dtype, torch.float32)
 
     def sums(self) -> Array:
         """Room for one number for each row and channel."""
         return np.empty(self.x.shape[:2], self.wide)
 
     def tables(self, *tables: Tensor) -> list[Array]:
-        """Tables as arrays of the type that kernels compute in."""
-        return [table.detach().to(self.dtype).contiguous().numpy() for table in tables]
+        """Tables, or single lines of them, as arrays of the type that kernels compute in."""
+        return [np.atleast_2d(np.ascontiguousarray(table.detach().to(self.dtype).numpy())) for table in tables]
 
     def beside(self, other: Tensor) -> Array:
         """Another tensor of the batch's shape, in its layout; a view wherever `other` has it already."""
@@ -44,9 +47,8 @@ class Images:
             flat = other.contiguous().view(rows, channels, self.length)
         return flat.view(torch.int16).numpy().view(np.uint16) if flat.dtype == torch.bfloat16 else flat.numpy()
 
-    def run(self, kernel: Any, *arguments: Any) -> None:
-        """Call `kernel` for all rows, in pieces on all cores."""
-        x, rows = self.beside(self.x), len(self.x)
+    def run(self, launch: Any, *arguments: Any) -> None:
+        """Call `launch` for all rows, in pieces on all cores."""
+        x = self.beside(self.x)
         row_bytes = x.itemsize * self.x.shape[1] * self.length
-        piece = max(1, _PIECE // max(row_bytes, 1))
-        for_pieces(lambda start, stop: kernel(x, self.channels_last, *arguments, start, stop), rows, piece)
+        launch(x, self.channels_last, *arguments, max(1, _PIECE // max(row_bytes, 1)), team())

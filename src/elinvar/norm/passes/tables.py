@@ -1,4 +1,8 @@
-"""Compiled algebra on the small tables between the passes: one call where tensors would take twenty."""
+"""Compiled algebra on the small tables between the passes: one call where tensors would take twenty.
+
+A kernel works on groups `start` to `stop - 1`. The rows of group g are `order[starts[g] : starts[g + 1]]`. Gamma and
+beta have a line for each branch, or one for all groups.
+"""
 
 from typing import Any
 
@@ -7,34 +11,41 @@ from numpy.typing import NDArray
 
 from ...jit import summing
 
-Table = NDArray[Any]  # (groups, C), or (N, C) for what belongs to rows, or (banks, C)
+Table = NDArray[Any]  # (groups, C), or (N, C) for what belongs to rows
 Index = NDArray[np.int32]
-Counts = NDArray[np.int64]
 
 
 @summing
 def pooled(
-    mean: Table, squares: Table, length: int, group: Index, rows: Counts, group_mean: Table, group_variance: Table
+    mean: Table,
+    squares: Table,
+    length: int,
+    order: Index,
+    starts: Index,
+    group_mean: Table,
+    group_variance: Table,
+    start: int,
+    stop: int,
 ) -> None:
     """Moments of groups from those of their rows, by the law of total variance, in float64; biased variances."""
-    groups, channels = group_mean.shape
-    total, around = np.zeros((groups, channels)), np.zeros((groups, channels))
-    for n in range(mean.shape[0]):
-        line, row = total[group[n]], mean[n]
+    channels = mean.shape[1]
+    sums = np.empty((2, channels))
+    center, around = sums[0], sums[1]
+    for g in range(start, stop):
+        sums[:] = 0.0
+        rows = order[starts[g] : starts[g + 1]]
+        for n in rows:
+            for c in range(channels):
+                center[c] += mean[n, c]
         for c in range(channels):
-            line[c] += row[c]
-    for g in range(groups):
+            center[c] /= max(len(rows), 1)
+        for n in rows:
+            for c in range(channels):
+                off = mean[n, c] - center[c]
+                around[c] += squares[n, c] + length * off * off
         for c in range(channels):
-            total[g, c] /= max(rows[g], 1)
-    for n in range(mean.shape[0]):
-        center, line, row, own = total[group[n]], around[group[n]], mean[n], squares[n]
-        for c in range(channels):
-            off = row[c] - center[c]
-            line[c] += own[c] + length * off * off
-    for g in range(groups):
-        for c in range(channels):
-            group_mean[g, c] = total[g, c]
-            group_variance[g, c] = around[g, c] / max(rows[g] * length, 1)
+            group_mean[g, c] = center[c]
+            group_variance[g, c] = around[c] / max(len(rows) * length, 1)
 
 
 @summing
@@ -43,18 +54,20 @@ def lines(
     variance: Table,
     width: int,
     eps: float,
-    bank: Index,
+    branch: Index,
     gamma: Table,
     beta: Table,
     center: Table,
     inverse: Table,
     scale: Table,
     shift: Table,
+    start: int,
+    stop: int,
 ) -> None:
-    """What normalizes each group: moments over `width` neighbouring channels, then gamma and beta of its bank."""
-    groups, channels = mean.shape
-    for g in range(groups):
-        for first in range(0, channels, width):
+    """What normalizes each group: moments over `width` neighbouring channels, then gamma and beta."""
+    for g in range(start, stop):
+        b = branch[g] if len(gamma) > 1 else 0
+        for first in range(0, mean.shape[1], width):
             middle, spread = 0.0, 0.0
             for c in range(first, first + width):
                 middle += mean[g, c] / width
@@ -64,50 +77,47 @@ def lines(
             for c in range(first, first + width):
                 center[g, c] = middle
                 inverse[g, c] = 1.0 / np.sqrt(spread + eps)
-                scale[g, c] = inverse[g, c] * gamma[bank[g], c]
-                shift[g, c] = beta[bank[g], c]
+                scale[g, c] = inverse[g, c] * gamma[b, c]
+                shift[g, c] = beta[b, c]
 
 
 @summing
-def gradients(
-    of_rows: Table,
-    level_of_rows: Table,
-    group: Index,
-    rows: Counts,
+def summed(of_rows: Table, order: Index, starts: Index, of_groups: Table, start: int, stop: int) -> None:
+    """The sum over the rows of each group."""
+    for g in range(start, stop):
+        of_groups[g] = 0.0
+        for n in order[starts[g] : starts[g + 1]]:
+            for c in range(of_rows.shape[1]):
+                of_groups[g, c] += of_rows[n, c]
+
+
+@summing
+def slopes(
+    products: Table,
+    sums: Table,
+    starts: Index,
     length: int,
     width: int,
     inverse: Table,
-    bank: Index,
+    branch: Index,
     gamma: Table,
     slope: Table,
     level: Table,
-    of_gamma: Table,
-    of_beta: Table,
+    start: int,
+    stop: int,
 ) -> None:
-    """From the sums of g (x - center) and of g over rows: gradients of gamma and beta, and the line that x needs.
+    """The line that the gradient of x needs, from the sums of g (x - center) and of g over each group; s = inverse.
 
-    s = inverse,   of_gamma = sum s g (x - center),   of_beta = sum g
-    slope = -s^3 / n sum gamma g (x - center),   level = -s / n sum gamma g      over a group and a run of channels
+    slope = -s^3 / n sum gamma g (x - center),   level = -s / n sum gamma g      over a run of channels
     """
-    groups, channels = inverse.shape
-    first_sums, second_sums = np.zeros((groups, channels)), np.zeros((groups, channels))
-    for n in range(of_rows.shape[0]):
-        a, b, row, other = first_sums[group[n]], second_sums[group[n]], of_rows[n], level_of_rows[n]
-        for c in range(channels):
-            a[c] += row[c]
-            b[c] += other[c]
-    of_gamma[:] = 0
-    of_beta[:] = 0
-    for g in range(groups):
-        values = max(rows[g] * length * width, 1)
-        for first in range(0, channels, width):
+    for g in range(start, stop):
+        b = branch[g] if len(gamma) > 1 else 0
+        values = max((starts[g + 1] - starts[g]) * length * width, 1)
+        for first in range(0, inverse.shape[1], width):
             spread, middle = 0.0, 0.0
             for c in range(first, first + width):
-                factor = gamma[bank[g], c]
-                spread += factor * first_sums[g, c]
-                middle += factor * second_sums[g, c]
-                of_gamma[bank[g], c] += inverse[g, c] * first_sums[g, c]
-                of_beta[bank[g], c] += second_sums[g, c]
+                spread += gamma[b, c] * products[g, c]
+                middle += gamma[b, c] * sums[g, c]
             for c in range(first, first + width):
                 s = inverse[g, c]
                 slope[g, c] = -s * s * s * spread / values
@@ -115,15 +125,36 @@ def gradients(
 
 
 @summing
-def together(mean: Table, variance: Table, counts: Counts, whole_mean: Table, whole_variance: Table) -> None:
-    """Moments of all groups of a branch: mean and unbiased variance."""
-    total, channels = max(counts.sum(), 1), mean.shape[1]
-    for c in range(channels):
-        middle, spread = 0.0, 0.0
-        for g in range(len(counts)):
-            middle += mean[g, c] * counts[g] / total
-        for g in range(len(counts)):
-            off = mean[g, c] - middle
-            spread += (variance[g, c] + off * off) * counts[g]
-        whole_mean[c] = middle
-        whole_variance[c] = spread / max(total - 1, 1)
+def of_affine(products: Table, sums: Table, inverse: Table, branch: Index, of_gamma: Table, of_beta: Table) -> None:
+    """Gradients of gamma and beta: the sums of s g (x - center) and of g over all groups that a line is for."""
+    of_gamma[:] = 0.0
+    of_beta[:] = 0.0
+    for g in range(len(inverse)):
+        b = branch[g] if len(of_gamma) > 1 else 0
+        for c in range(inverse.shape[1]):
+            of_gamma[b, c] += inverse[g, c] * products[g, c]
+            of_beta[b, c] += sums[g, c]
+
+
+@summing
+def of_branches(mean: Table, variance: Table, length: int, starts: Index, branch: Index, seen: NDArray[Any]) -> None:
+    """Moments of all groups of each branch together, in `seen` (branches, 2, C): mean and unbiased variance."""
+    channels = mean.shape[1]
+    center, around, counts = np.zeros((len(seen), channels)), np.zeros((len(seen), channels)), np.zeros(len(seen))
+    for g in range(len(mean)):
+        counts[branch[g]] += (starts[g + 1] - starts[g]) * length
+    for g in range(len(mean)):
+        b = branch[g]
+        share = (starts[g + 1] - starts[g]) * length / max(counts[b], 1.0)
+        for c in range(channels):
+            center[b, c] += share * mean[g, c]
+    for g in range(len(mean)):
+        b = branch[g]
+        count = (starts[g + 1] - starts[g]) * length
+        for c in range(channels):
+            off = mean[g, c] - center[b, c]
+            around[b, c] += count * (variance[g, c] + off * off)
+    for b in range(len(seen)):
+        for c in range(channels):
+            seen[b, 0, c] = center[b, c]
+            seen[b, 1, c] = around[b, c] / max(counts[b] - 1.0, 1.0)

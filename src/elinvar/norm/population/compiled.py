@@ -6,14 +6,14 @@ Images come as (N, C, L) or as (N, L, C), as in the passes of training, and are 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...jit import summing
+from ...jit import kernel, spread, summing
 from ..passes.compiled import Images, Table, _read
 
 _TILE = 512  # values that are walked together where channels are stored last
 
 
 @summing
-def moments(
+def moments_of_rows(
     x: Images, channels_last: bool, counts: NDArray[np.int64], mean: Table, squares: Table, start: int, stop: int
 ) -> None:
     """Mean of each channel over rows `start` to `stop - 1`, and sum of squared distances from it, in line `start`.
@@ -55,3 +55,11 @@ def moments(
     for c in range(channels):
         mean[start, c] = base[c] + first[c] / count
         squares[start, c] = second[c] - first[c] * first[c] / count
+
+
+@kernel
+def moments(
+    x: Images, last: bool, counts: NDArray[np.int64], mean: Table, squares: Table, piece: int, team: tuple[int, int]
+) -> None:
+    """`moments_of_rows` for all rows, a piece at a time."""
+    spread(moments_of_rows, (x, last, counts, mean, squares), x.shape[0], piece, team)
