@@ -3,6 +3,7 @@
 import copy
 import pickle
 import re
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -64,6 +65,20 @@ def test_strides_layouts_and_gradients_do_not_matter(augmentation: Augmentation,
         assert not made.requires_grad
     repeated = augmentation(given[2], keys=keys(1).expand(6))
     assert repeated.equal(expected[:1].expand(6, -1, -1, -1))
+
+
+def test_what_people_write_themselves_comes_out_alike() -> None:
+    @dataclass(frozen=True)
+    class Mirror(Augmentation):
+        def transform(self, images: Tensor, keys: Tensor) -> Tensor:
+            return images[..., 1:-1].flip(-1)
+
+    images = photos(4, 3, 8, 10).contiguous(memory_format=torch.channels_last)
+    made = Mirror()(images)
+    assert made.equal(images[..., 1:-1].flip(-1))
+    assert made.is_contiguous()
+    assert Compose([Mirror(), Flip(1.0)])(images[0]).equal(images[0, ..., 1:-1])
+    assert result(Mirror(), torch.uint8) == (torch.uint8, (17, 17))
 
 
 def test_every_value_of_floating_point_is_rounded_as_torch_rounds() -> None:

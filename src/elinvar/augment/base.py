@@ -53,7 +53,7 @@ class Augmentation(ABC):
                 "expected one int64 stream for each, as elinvar.rng.streams gives"
             )
         with torch.no_grad():
-            made = self.transform(batch, keys.reshape(-1))
+            made = self.transform(batch, keys.reshape(-1)).contiguous()
         return _like(made if images.ndim == 4 else made[0], images)
 
     @abstractmethod

@@ -58,7 +58,12 @@ def call(augmentation: Augmentation, images: Tensor, keys: Tensor | None) -> Ten
     return made
 
 
-@torch.library.custom_op("elinvar::augment", mutates_args=())
+@torch.library.custom_op(
+    "elinvar::augment",
+    mutates_args=(),
+    schema="(Tensor images, Tensor? keys, Tensor? seed, str name, ScalarType dtype, SymInt height, SymInt width)"
+    " -> Tensor",
+)
 def _augment(
     images: Tensor, keys: Tensor | None, seed: Tensor | None, name: str, dtype: torch.dtype, height: int, width: int
 ) -> Tensor:
@@ -66,7 +71,8 @@ def _augment(
         count = len(images) if images.ndim == 4 else 1
         keys = streams(int(seed.item()), torch.arange(count)).view(images.shape[:-3])
     made: Tensor = _named[name](images, keys=keys)
-    return made.clone() if made.data_ptr() == images.data_ptr() else made  # an operation's result is its own
+    own = made.untyped_storage().data_ptr() != images.untyped_storage().data_ptr()
+    return made if own else made.clone()  # what an operation of a graph returns is no view of what it got
 
 
 @_augment.register_fake
@@ -82,7 +88,11 @@ def run(images: Tensor, program: Program, backend: Backend | None) -> Tensor:
     return made
 
 
-@torch.library.custom_op("elinvar::run", mutates_args=())
+@torch.library.custom_op(
+    "elinvar::run",
+    mutates_args=(),
+    schema="(Tensor images, Tensor ops, Tensor args, Tensor? weights, int[] fill, str? backend) -> Tensor",
+)
 def _run(
     images: Tensor, ops: Tensor, args: Tensor, weights: Tensor | None, fill: list[int], backend: str | None
 ) -> Tensor:
