@@ -15,9 +15,9 @@ from torch import Tensor
 from elinvar.config import to_config
 from elinvar.mixing import METHODS, Method, Mix, blend, mix, zero_mean
 from elinvar.mixing.backend import Backend
+from elinvar.mixing.base import FIRST
 from elinvar.mixing.concat import VHBCPlus
 from elinvar.mixing.maps import Noise
-from elinvar.mixing.method import FIRST
 from elinvar.rng import bits, uniform
 
 from .conftest import keys, noise

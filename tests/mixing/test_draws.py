@@ -31,9 +31,9 @@ from elinvar.mixing import (
     VHBCPlus,
     VHMixup,
 )
+from elinvar.mixing.base import FIRST, BetaMethod, beta
 from elinvar.mixing.compiled.draws import uniform as uniform_compiled
 from elinvar.mixing.maps import Patch, Quarters
-from elinvar.mixing.method import FIRST, BetaMethod, beta
 from elinvar.rng import uniform
 
 from .conftest import keys

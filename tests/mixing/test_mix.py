@@ -24,8 +24,8 @@ from elinvar.mixing import (
     mix,
 )
 from elinvar.mixing.backend import Backend
+from elinvar.mixing.base import FIRST, check_label
 from elinvar.mixing.maps import Map
-from elinvar.mixing.method import FIRST, check_label
 from elinvar.rng import uniform
 
 from .conftest import keys, noise

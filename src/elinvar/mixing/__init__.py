@@ -12,6 +12,11 @@ Source   Summers, Understanding and Improving Deep Learning, 2021, chapter 2, fo
 """
 
 from .backend import blend as blend
+from .base import Drawn as Drawn
+from .base import Method as Method
+from .batch import Choice as Choice
+from .batch import Mix as Mix
+from .batch import mix as mix
 from .center import zero_mean as zero_mean
 from .collate import Collate as Collate
 from .collate import collate as collate
@@ -26,11 +31,6 @@ from .linear import Mixup as Mixup
 from .linear import NoisyMixup as NoisyMixup
 from .linear import Unmixed as Unmixed
 from .maps import Map as Map
-from .method import Drawn as Drawn
-from .method import Method as Method
-from .mix import Choice as Choice
-from .mix import Mix as Mix
-from .mix import mix as mix
 from .pairing import Pairing as Pairing
 from .pairing import partners as partners
 from .paste import CutMix as CutMix

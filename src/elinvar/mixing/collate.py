@@ -8,7 +8,7 @@ from jaxtyping import Float32, Shaped
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from .mix import Mix
+from .batch import Mix
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
+from .base import BetaMethod, Drawn, Label, Method, below, check_label
 from .maps import Balanced, Quarters, Size
-from .method import BetaMethod, Drawn, Label, Method, below, check_label
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from jaxtyping import Float32, Float64, Int64
 from torch import Tensor
 
 from ..check import InputError
+from .base import FIRST, BetaMethod, Drawn, Method
 from .maps import Noise, Quarters, Size
-from .method import FIRST, BetaMethod, Drawn, Method
 
 
 def even(weight: Float32[Tensor, " n"]) -> Quarters:

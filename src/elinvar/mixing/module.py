@@ -3,8 +3,8 @@
 from jaxtyping import Float32, Int64, Shaped
 from torch import Tensor, nn
 
+from .batch import Mix, Stream
 from .center import zero_mean
-from .mix import Mix, Stream
 from .targets import check_targets, soft
 
 

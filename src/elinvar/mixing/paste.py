@@ -8,8 +8,8 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from ..check import InputError
+from .base import BetaMethod, Drawn, Method, below
 from .maps import Patch, Size
-from .method import BetaMethod, Drawn, Method, below
 
 
 def _lengths(size: Size, like: Float64[Tensor, "n draws"]) -> Int64[Tensor, " 2"]:

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
+from .base import FIRST, BetaMethod, Drawn, Label, check_label
 from .maps import Axis, Scatter, Size
-from .method import FIRST, BetaMethod, Drawn, Label, check_label
 
 
 @dataclass(frozen=True)

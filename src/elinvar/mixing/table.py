@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from ..check import InputError, unknown
+from .base import BetaMethod, Method
 from .concat import BCPlus, HorizontalConcat, MixedConcat, Random2x2, VerticalConcat, VHBCPlus, VHMixup
 from .linear import Mixup, NoisyMixup
-from .method import BetaMethod, Method
 from .paste import CutMix, RandomColumnInterval, RandomRowInterval, RandomSquare
 from .scatter import RandomColumns, RandomElements, RandomPixels, RandomRows
 

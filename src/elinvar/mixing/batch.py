@@ -11,8 +11,8 @@ from torch import Tensor
 from ..check import InputError
 from ..rng import uniform
 from .backend import Backend, blend_parts
+from .base import FIRST, Method
 from .linear import Unmixed
-from .method import FIRST, Method
 from .pairing import Pairing, check_pairing, partners
 from .table import method as named
 from .targets import check_targets, mix_targets
