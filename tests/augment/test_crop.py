@@ -6,7 +6,8 @@ from scipy import stats
 
 from elinvar.augment import Flip, PadCrop
 from elinvar.augment.batched.move import move as move_batched
-from elinvar.augment.crop import move
+from elinvar.augment.batched.move import turn as turn_batched
+from elinvar.augment.crop import move, turn
 from elinvar.check import InputError
 
 from .conftest import keys, photos
@@ -35,6 +36,10 @@ def test_moves_are_pads_and_cuts(dtype: torch.dtype, channels: int, height: int,
     assert move(images, flip=flip, down=down, right=right).equal(expected)
     assert move_batched(images, flip, down, right).equal(expected)
     assert move(images.contiguous(memory_format=torch.channels_last), flip=flip, down=down, right=right).equal(expected)
+    turned = torch.where(flip[:, None, None, None], images.flip(-2), images)
+    assert turn(images, flip).equal(turned)
+    assert turn_batched(images, flip).equal(turned)
+    assert turn(images.contiguous(memory_format=torch.channels_last), flip).equal(turned)
 
 
 def test_flips_happen_with_their_probability() -> None:

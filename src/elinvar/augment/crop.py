@@ -29,6 +29,18 @@ def move(
     return move_batched(images, flip.to(images.device), down.to(images.device), right.to(images.device))
 
 
+@torch.no_grad()
+def turn(images: Shaped[Tensor, "n c h w"], chosen: Bool[Tensor, " n"]) -> Shaped[Tensor, "n c h w"]:
+    """Top and bottom swapped where `chosen`."""
+    if images.device.type == "cpu":
+        from .compiled.move import turn as turn_compiled
+
+        return turn_compiled(images.contiguous(), chosen.cpu())
+    from .batched.move import turn as turn_batched
+
+    return turn_batched(images, chosen.to(images.device))
+
+
 @dataclass(frozen=True)
 class Flip(Augmentation):
     """Swap left and right, or top and bottom if `vertical`, with probability `p`, in [0, 1]."""
@@ -47,7 +59,7 @@ class Flip(Augmentation):
     def transform(self, images: Shaped[Tensor, "n c h w"], keys: Int64[Tensor, " n"]) -> Shaped[Tensor, "n c h w"]:
         chosen = self.draw(keys)
         if self.vertical:
-            return torch.where(chosen.to(images.device)[:, None, None, None], images.flip(2), images).contiguous()
+            return turn(images, chosen)
         still = torch.zeros(len(images), dtype=torch.int64)
         return move(images, flip=chosen, down=still, right=still)
 

@@ -21,3 +21,8 @@ def move(
         .where(inside[:, None], torch.zeros((), dtype=images.dtype, device=images.device))
         .contiguous()
     )
+
+
+def turn(images: Shaped[Tensor, "n c h w"], chosen: Bool[Tensor, " n"]) -> Shaped[Tensor, "n c h w"]:
+    """Top and bottom swapped where `chosen`."""
+    return torch.where(chosen[:, None, None, None], images.flip(2), images).contiguous()

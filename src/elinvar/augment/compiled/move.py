@@ -1,5 +1,6 @@
 """Flip and shift images of any type, image by image."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -80,20 +81,51 @@ def moves(
                 shift(images[n], output[n], channel * plane, height, width, down[n], right[n])
 
 
-def move(
-    images: Shaped[Tensor, "n c h w"], flip: Bool[Tensor, " n"], down: Int64[Tensor, " n"], right: Int64[Tensor, " n"]
-) -> Shaped[Tensor, "n c h w"]:
-    """out(x, y) = in(x + right, y + down) after a left-right flip where `flip`; 0 where that is outside."""
+@kernel
+def turns(
+    images: NDArray[Any],
+    output: NDArray[Any],
+    height: int,
+    width: int,
+    chosen: NDArray[np.bool_],
+    start: int,
+    stop: int,
+) -> None:
+    """Images `start` to `stop` of (N, pixels), with top and bottom swapped where `chosen`."""
+    for n in range(start, stop):
+        source, target = images[n], output[n]
+        for row in range(images.shape[1] // width):
+            y = row % height
+            other = row - y + height - 1 - y if chosen[n] else row
+            here, there = INDEX(row * width), INDEX(other * width)
+            for x in range(width):
+                target[here + INDEX(x)] = source[there + INDEX(x)]
+
+
+def _spread(run: Callable[..., None], images: Shaped[Tensor, "n c h w"], *chosen: Tensor) -> Shaped[Tensor, "n c h w"]:
+    """Run a kernel over all images, whatever their type."""
     whole = AS_WHOLE[images.element_size()]
     output = empty(tuple(images.shape), images.dtype)
     if not images.numel():
         return output
     height, width = images.shape[2:]
     source, target = images.detach().view(whole).flatten(1).numpy(), output.view(whole).flatten(1).numpy()
-    chosen = (flip.contiguous().numpy(), down.contiguous().numpy(), right.contiguous().numpy())
+    arrays = [array.contiguous().numpy() for array in chosen]
 
     def work(start: int, stop: int) -> None:
-        moves(source, target, height, width, *chosen, start, stop)
+        run(source, target, height, width, *arrays, start, stop)
 
     for_pieces(work, len(images), max(1, PIECE // images[0].numel()))
     return output
+
+
+def move(
+    images: Shaped[Tensor, "n c h w"], flip: Bool[Tensor, " n"], down: Int64[Tensor, " n"], right: Int64[Tensor, " n"]
+) -> Shaped[Tensor, "n c h w"]:
+    """out(x, y) = in(x + right, y + down) after a left-right flip where `flip`; 0 where that is outside."""
+    return _spread(moves, images, flip, down, right)
+
+
+def turn(images: Shaped[Tensor, "n c h w"], chosen: Bool[Tensor, " n"]) -> Shaped[Tensor, "n c h w"]:
+    """Top and bottom swapped where `chosen`."""
+    return _spread(turns, images, chosen)
