@@ -25,7 +25,7 @@ from elinvar.mixing import (
 )
 from elinvar.mixing.backend import Backend
 from elinvar.mixing.base import FIRST, check_label
-from elinvar.mixing.maps import Map
+from elinvar.mixing.maps import Balanced, Map, Patch, Quarters
 from elinvar.rng import uniform
 
 from .conftest import keys, noise
@@ -273,3 +273,31 @@ def test_what_no_kernel_has_is_refused() -> None:
     assert torch.allclose(blend(images, images.flip(0), Own(), backend="batched"), images.lerp(images.flip(0), 0.75))
     with pytest.raises(InputError, match="map: got Own, which has no compiled kernel"):
         blend(images, images, Own(), backend="compiled")
+
+
+def test_maps_that_do_not_fit_are_refused() -> None:
+    """Compiled code goes where it is told."""
+    rows, weights = torch.zeros(24, dtype=torch.int64), torch.ones(24, 4)
+    corner = torch.zeros(24, 2, dtype=torch.int64)
+    for bad, text in (
+        (Quarters(rows, rows + 9, weights), "some columns are cut outside of 0 to 8"),
+        (Quarters(rows - 1, rows, weights), "some rows are cut outside of 0 to 8"),
+        (Balanced(rows, rows + 9, weights[:, 0]), "some columns are cut outside of 0 to 8"),
+        (Patch(corner, corner + 9), "some rectangles, or where they come from, lie outside of 8 x 8 pixels"),
+        (Patch(corner + 2, corner + 1), "some rectangles"),
+        (Patch(corner, corner + 8, corner + 1), "some rectangles"),
+        (Quarters(rows[:5], rows[:5], weights[:5]), "expected one entry for each"),
+    ):
+        with pytest.raises(InputError, match=f"^map: .*{text}"):
+            blend(images, images, bad)
+    fit = Quarters(rows, rows, weights)
+    with pytest.raises(InputError, match="expected images like the first"):
+        unchecked(blend, images, images.double(), fit)
+    with pytest.raises(InputError, match="expected images like the first"):
+        unchecked(blend, images, images[..., :4], fit)
+    with pytest.raises(InputError, match="name rows of them in partner"):
+        blend(images, images[:5], fit)
+    with pytest.raises(InputError, match="partner: expected 24 rows of the second images, 0 to 4"):
+        blend(images, images[:5], fit, partner=torch.arange(24))
+    with pytest.raises(InputError, match="first images: some values are NaN"):
+        blend(images * float("nan"), images, fit)

@@ -10,6 +10,7 @@ from torch import Tensor
 from ..check import InputError
 from ..views import unit
 from .maps import Balanced, Map
+from .watch import check_mixable
 
 Backend = Literal["compiled", "batched"]
 
@@ -41,7 +42,22 @@ def blend(
     Both back ends make the same choices bit for bit; weighted averages differ by the last digit, in uint8 by one level
     of 255 at most. Images keep their type and scale: averages of uint8 are rounded to the nearest level. Only zero-mean
     images (`Balanced`) are floating point always, and uint8 is divided by 255 for them.
+
+    Raises `InputError` for images, partners and maps that do not fit each other.
     """
+    check_mixable(first, name="first images")
+    check_mixable(second, name="second images")
+    if first.shape[1:] != second.shape[1:] or first.dtype != second.dtype or first.device != second.device:
+        raise InputError(
+            f"second images: got {second.dtype} of shape {tuple(second.shape)} on {second.device}, "
+            f"expected images like the first: {first.dtype} of shape {tuple(first.shape)} on {first.device}"
+        )
+    drawn.check(len(first), (first.shape[1], first.shape[2], first.shape[3]))
+    last = len(second) - 1
+    if partner is None and len(second) != len(first):
+        raise InputError(f"second images: got {len(second)} for {len(first)} first ones; name rows of them in partner")
+    if partner is not None and not bool(((partner >= 0) & (partner <= last)).all() and len(partner) == len(first)):
+        raise InputError(f"partner: expected {len(first)} rows of the second images, 0 to {last}")
     return blend_parts(first, second, [(None, drawn)], partner=partner, backend=backend)[0]
 
 
@@ -61,7 +77,7 @@ def blend_parts(
     With the mean of each map where the blend has found it; None where `Map.mean` finds it as easily.
     """
     if any(isinstance(drawn, Balanced) for _, drawn in parts):
-        first, second = unit(first), unit(second) if second is not first else unit(first)
+        first, second = unit(first), unit(second)
     if partner is None:
         partner = torch.arange(len(first), device=first.device)
     if backend is None:

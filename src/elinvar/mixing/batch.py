@@ -87,8 +87,8 @@ class Mix:
     ) -> tuple[Shaped[Tensor, "m c h w"], Float32[Tensor, "m classes"]]:
         """Mixed images and their soft targets, whose rows sum to 1. Arguments and errors as for `mix`."""
         self._check(images, targets, keys, partner)
-        images = images if type(images) is Tensor else images.as_subclass(Tensor)
-        second, others = (images, targets) if partner is None else partner
+        images = _plain(images)
+        second, others = (images, targets) if partner is None else (_plain(partner[0]), partner[1])
         device = images.device
         if not len(images):
             return images, mix_targets(targets, others, torch.ones(0, device=device), self.classes)
@@ -155,6 +155,11 @@ class Mix:
             )
         if others.ndim == targets.ndim == 2 and others.shape != targets.shape:
             raise InputError(f"partner: got targets of shape {tuple(others.shape)}, expected {tuple(targets.shape)}")
+
+
+def _plain(images: Shaped[Tensor, "n c h w"]) -> Shaped[Tensor, "n c h w"]:
+    """torchvision's own types as the tensors that they are."""
+    return images if type(images) is Tensor else images.as_subclass(Tensor)
 
 
 def _uniform(keys: Int64[Tensor, " n"], count: int) -> Float64[Tensor, "n {count}"]:

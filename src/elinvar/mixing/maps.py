@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor
 
+from ..check import InputError
 from ..rng import bits
 
 Size = tuple[int, int, int]  # channels, height, width
@@ -41,6 +42,12 @@ class Map(ABC):
         fields = vars(self).items()
         return replace(self, **{name: value.to(device) for name, value in fields if isinstance(value, Tensor)})
 
+    def check(self, count: int, size: Size) -> None:
+        """Raise `InputError` unless this is a map for `count` images of that size."""
+        lengths = {name: len(value) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        if any(length != count for length in lengths.values()):
+            raise InputError(f"map: got fields of length {lengths} for {count} images, expected one entry for each")
+
     @abstractmethod
     def dense(self, size: Size) -> Float32[Tensor, "n _ _ _"]:
         """M, with a 1 for each axis along which it is the same."""
@@ -48,6 +55,12 @@ class Map(ABC):
     def mean(self, size: Size) -> Float32[Tensor, " n"]:
         """The mean of M over an image."""
         return self.dense(size).double().flatten(1).mean(1).float()
+
+
+def _check_cuts(rows: Int64[Tensor, " n"], columns: Int64[Tensor, " n"], size: Size) -> None:
+    for name, cut, length in (("rows", rows, size[1]), ("columns", columns, size[2])):
+        if not bool(((cut >= 0) & (cut <= length)).all()):
+            raise InputError(f"map: some {name} are cut outside of 0 to {length}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +74,10 @@ class Quarters(Map):
     rows: Int64[Tensor, " n"]
     columns: Int64[Tensor, " n"]
     weights: Float32[Tensor, "n 4"]
+
+    def check(self, count: int, size: Size) -> None:
+        super().check(count, size)
+        _check_cuts(self.rows, self.columns, size)
 
     def dense(self, size: Size) -> Float32[Tensor, "n 1 h w"]:
         top, left = _before(self.rows, size[1], axis=2), _before(self.columns, size[2], axis=3)
@@ -92,6 +109,10 @@ class Balanced(Map):
     weight: Float32[Tensor, " n"]
     center: bool = True
 
+    def check(self, count: int, size: Size) -> None:
+        super().check(count, size)
+        _check_cuts(self.rows, self.columns, size)
+
     def _quarters(self) -> Quarters:
         one, rest = torch.ones_like(self.weight), 1 - self.weight
         return Quarters(self.rows, self.columns, torch.stack([one, self.weight, rest, 1 - one], 1))
@@ -114,6 +135,16 @@ class Patch(Map):
     begin: Int64[Tensor, "n 2"]
     end: Int64[Tensor, "n 2"]
     shift: Int64[Tensor, "n 2"] | None = None
+
+    def check(self, count: int, size: Size) -> None:
+        super().check(count, size)
+        end = torch.tensor(size[1:], device=self.begin.device)
+        shift = 0 if self.shift is None else self.shift
+        fits = (self.begin >= 0) & (self.begin <= self.end) & (self.end <= end)
+        if not bool((fits & (self.begin + shift >= 0) & (self.end + shift <= end)).all()):
+            raise InputError(
+                f"map: some rectangles, or where they come from, lie outside of {size[1]} x {size[2]} pixels"
+            )
 
     def inside(self, size: Size) -> Bool[Tensor, "n 1 h w"]:
         """Where the rectangle is."""
