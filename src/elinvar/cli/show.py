@@ -18,7 +18,7 @@ NOTES = {
     "corruption": "As CIFAR-10-C makes them",
     "policy": "The same draws from weak to strong, or several draws where nothing says how strong",
     "mix": "Several draws, and the weight of the image in the label; the rest is its partner's",
-    "operation": "From weak to strong, up to the end of a published range",
+    "operation": "From weak to strong",
 }
 # Overviews: title, which columns of a technique's own picture, and how many techniques stand side by side.
 OVERVIEW = {
