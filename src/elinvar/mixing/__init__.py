@@ -14,6 +14,7 @@ Source   Summers, Understanding and Improving Deep Learning, 2021, chapter 2, fo
 from .backend import blend as blend
 from .base import Drawn as Drawn
 from .base import Method as Method
+from .base import Mixing as Mixing
 from .batch import Choice as Choice
 from .batch import Mix as Mix
 from .batch import mix as mix
@@ -43,3 +44,4 @@ from .scatter import RandomPixels as RandomPixels
 from .scatter import RandomRows as RandomRows
 from .table import METHODS as METHODS
 from .table import method as method
+from .view import MixView as MixView

@@ -27,7 +27,15 @@ class Drawn:
     label: Float32[Tensor, " n"] | None = None
 
 
-class Method(ABC):
+class Mixing(ABC):
+    """What examples are mixed by: a method, or a choice among several."""
+
+    @abstractmethod
+    def options(self) -> tuple[tuple["Method", float], ...]:
+        """The methods that each example chooses among, with probabilities that sum to 1."""
+
+
+class Method(Mixing, ABC):  # ABC once more: configs look for it among the bases of what is abstract
     """A way to mix two examples. Subclasses are frozen dataclasses whose fields are their settings."""
 
     draws: ClassVar[int]  # uniform numbers that an example takes
@@ -39,6 +47,9 @@ class Method(ABC):
 
         Draws of the stream from `FIRST + draws` on are free.
         """
+
+    def options(self) -> tuple[tuple["Method", float], ...]:
+        return ((self, 1.0),)
 
     def plan(self, keys: Int64[Tensor, " n"], size: Size) -> Drawn:
         """What `mix` draws for examples with these keys: the same for the same key, always."""

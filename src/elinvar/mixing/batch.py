@@ -11,7 +11,7 @@ from torch import Tensor
 from ..check import InputError
 from ..rng import uniform
 from .backend import Backend, blend_parts
-from .base import FIRST, Method
+from .base import FIRST, Method, Mixing
 from .linear import Unmixed
 from .pairing import Pairing, check_pairing, partners
 from .table import method as named
@@ -26,7 +26,7 @@ LOWEST, HIGHEST = -(2**63), 2**63 - 1
 
 
 @dataclass(frozen=True)
-class Choice:
+class Choice(Mixing):
     """One of several methods for each example.
 
     methods   methods, or names of them
@@ -47,6 +47,10 @@ class Choice:
         object.__setattr__(self, "methods", tuple(named(m) if isinstance(m, str) else m for m in self.methods))
         object.__setattr__(self, "weights", tuple(weight / sum(weights) for weight in weights))
 
+    def options(self) -> tuple[tuple[Method, float], ...]:
+        methods = tuple(one for one in self.methods if isinstance(one, Method))  # names became methods
+        return tuple(zip(methods, self.weights or (), strict=True))
+
 
 @dataclass(frozen=True)
 class Mix:
@@ -64,7 +68,7 @@ class Mix:
     (torch.Size([8, 3, 32, 32]), torch.Size([8, 10]))
     """
 
-    method: Method | Choice | str
+    method: Mixing | str
     classes: int | None = None
     probability: float = 1.0
     pairing: Pairing = "permutation"
@@ -95,7 +99,7 @@ class Mix:
         # Drawn on the host whatever the device: the same bits everywhere. Graphs that are compiled stay on theirs.
         home = device if torch.compiler.is_compiling() else torch.device("cpu")
         keys = torch.randint(LOWEST, HIGHEST, (len(images),), device=home) if keys is None else keys.to(home)
-        methods, weights = zip(*self.methods(), strict=True)
+        methods, weights = zip(*self.options(), strict=True)
         u = _uniform(keys, FIRST + max(one.draws for one in methods))
         rows = partners(self.pairing, u[:, :2]) if partner is None else torch.arange(len(images), device=home)
         count = len(rows)
@@ -132,15 +136,13 @@ class Mix:
         if partner is not None:
             self._check_partner(images, targets, partner)
 
-    def methods(self) -> list[tuple[Method, float]]:
+    def options(self) -> tuple[tuple[Method, float], ...]:
         """What each example chooses among, with probabilities: not to be mixed is a choice like others."""
-        if isinstance(self.method, Choice):
-            found = list(zip(self.method.methods, self.method.weights or (), strict=True))
-        else:
-            found = [(self.method, 1.0)]
-        if self.probability < 1.0:
-            found = [*((one, weight * self.probability) for one, weight in found), (Unmixed(), 1 - self.probability)]
-        return found  # type: ignore[return-value]  # names became methods when this was made
+        assert isinstance(self.method, Mixing)  # a name became a method when this was made
+        found = self.method.options()
+        if self.probability == 1.0:
+            return found
+        return (*((one, weight * self.probability) for one, weight in found), (Unmixed(), 1 - self.probability))
 
     def _check_partner(self, images: Tensor, targets: Tensor, partner: Any) -> None:
         if self.pairing == "disjoint":
@@ -184,7 +186,7 @@ def _choose(u: Float64[Tensor, " n"], weights: Sequence[float]) -> list[Bool[Ten
 
 
 def mix(
-    name: Method | Choice | str,
+    name: Mixing | str,
     images: Shaped[Tensor, "n c h w"],
     targets: Shaped[Tensor, "n *classes"],
     *,

@@ -30,7 +30,7 @@ class Module(nn.Module):
         if self.training:
             return self.mix(images, targets, keys=keys, partner=partner)
         check_targets(targets, self.mix.classes, len(images))
-        if any(method.zero_mean for method, _ in self.mix.methods()):
+        if any(method.zero_mean for method, _ in self.mix.options()):
             images = zero_mean(images)
         return images, soft(targets, self.mix.classes)
 
