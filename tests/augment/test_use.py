@@ -53,6 +53,7 @@ def test_strides_layouts_and_gradients_do_not_matter(augmentation: Augmentation,
     if dtype != torch.uint8:
         images = (images.double() / 255).to(dtype)
     expected = augmentation(images, keys=keys(6))
+    assert expected.dtype == (torch.float32 if isinstance(augmentation, AugMix) else dtype)
     wide = torch.zeros(6, 3, 40, 24, dtype=dtype)
     wide[:, :, ::2] = images
     given = [images.contiguous(memory_format=torch.channels_last), wide[:, :, ::2], images[:1].expand(6, -1, -1, -1)]
@@ -79,6 +80,8 @@ def test_what_people_write_themselves_comes_out_alike() -> None:
     assert made.is_contiguous()
     assert Compose([Mirror(), Flip(1.0)])(images[0]).equal(images[0, ..., 1:-1])
     assert result(Mirror(), torch.uint8) == (torch.uint8, (17, 17))
+    for each in (Mirror(), Compose([])):
+        assert not each((images / 255).requires_grad_()).requires_grad
 
 
 def test_every_value_of_floating_point_is_rounded_as_torch_rounds() -> None:

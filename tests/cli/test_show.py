@@ -40,6 +40,9 @@ def test_strength_grows_from_left_to_right() -> None:
         change = [float((version - row[0]).abs().mean()) for version in row[1:]]
         assert change == sorted(change), name
         assert change[0] < change[-1] / 2, name
+    squares = strips("policy:cutout", BATCH)[0].images  # the same draw: around one centre, each inside of the next
+    taken = [(square == 128).all(0) & (squares[0] != 128).any(0) for square in squares[1:]]
+    assert all(bool((smaller <= larger).all()) for smaller, larger in zip(taken, taken[1:], strict=False))
     for name in POLICIES:
         labels = strips(f"policy:{name}", BATCH)[0].labels
         assert labels[1] != labels[2]
