@@ -9,5 +9,6 @@ from .severity import SEVERITY as SEVERITY
 from .severity import Constants as Constants
 from .severity import Severity as Severity
 from .table import CORRUPTIONS as CORRUPTIONS
+from .table import EXTRA as EXTRA
 from .table import Corruption as Corruption
 from .table import Group as Group

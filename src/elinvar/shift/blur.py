@@ -1,4 +1,4 @@
-"""Defocus, glass, motion and zoom blur: what is prepared for a severity, and the tensor back end."""
+"""Defocus, glass, motion, zoom and Gaussian blur: what is prepared for a severity, and the tensor back end."""
 
 from functools import lru_cache
 
@@ -54,6 +54,19 @@ def defocus_blur(
 ) -> Float64[Tensor, "n c h w"]:
     """Correlation of each channel with an anti-aliased `disk`, mirrored at the edge pixels (reflect-101)."""
     return correlate(x / 255, down, right, weights, rows, columns) * 255
+
+
+@lru_cache(maxsize=32)
+def plan_gaussian_blur(level: tuple[float, ...], frame: Frame) -> tuple[Weights, Indices, Indices]:
+    taps = gaussian_taps(level[0], 4.0)
+    return taps, replicated(frame.height, len(taps) - 1), replicated(frame.width, len(taps) - 1)
+
+
+def gaussian_blur(
+    x: Float64[Tensor, "n c h w"], taps: Weights, rows: Indices, columns: Indices
+) -> Float64[Tensor, "n c h w"]:
+    """A Gaussian filter, cut at 4 sigma; the edge pixel goes on outside."""
+    return smooth(x / 255, taps, rows, columns) * 255
 
 
 @lru_cache(maxsize=32)

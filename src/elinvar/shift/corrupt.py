@@ -10,11 +10,11 @@ from torch import Tensor
 
 from ..check import InputError, check_images, unknown
 from ..parallel import for_pieces
-from ..rng import fold, fresh_key, streams
+from ..rng import MASK, fold, fresh_key, streams
 from .frame import Frame
 from .frost import FrostTextures
 from .severity import LEVELS
-from .table import CORRUPTIONS, Corruption
+from .table import KNOWN, Corruption
 
 PIECE_COMPILED = 1 << 16  # pixels times channels of a piece: two float64 buffers stay in a core's cache
 PIECE_BATCHED = 1 << 22
@@ -25,13 +25,17 @@ def corrupt(
     name: str,
     severity: int,
     *,
+    key: int | None = None,
     keys: Int64[Tensor, " n"] | None = None,
     frost_textures: FrostTextures | None = None,
 ) -> Shaped[Tensor, "n c h w"]:
-    """Images under one of `CORRUPTIONS` at severity 1 (mild) to 5 (strong), of the same shape, dtype and device.
+    """Images under one of `CORRUPTIONS` or `EXTRA` at severity 1 (mild) to 5 (strong): same shape, dtype and device.
 
-    images          uint8, or floating point in [0, 1]; R, G, B or one channel; sides of 8 to 64 pixels so far
-    keys            one stream for each example, from `rng.streams(key, index)`; None draws anew
+    images          uint8, or floating point in [0, 1]; R, G, B or one channel; sides of at least 8 pixels. Up to 64
+                    pixels the constants are those of CIFAR-10-C, above those of ImageNet-C
+    key             a number from which the rows 0 to N - 1 get their streams; None, without `keys`, draws one
+    keys            instead of it one stream for each example, from `rng.streams(key, index)`, so that the result of
+                    an example does not depend on its row
     frost_textures  pictures for frost, from `load_frost`; None takes grown ones. Other corruptions take no pictures
 
     The result for an example depends on its pixels, its key, the name and the severity alone: not on the batch, its
@@ -42,9 +46,10 @@ def corrupt(
     On a CPU compiled code runs in threads; elsewhere batched tensor operations do the same with the same draws, in
     float64 and mostly in the same order: before storing they differ by at most `Corruption.tolerance` grey levels.
 
-    Raises `InputError` for an unknown name, a severity outside of 1 to 5, and images or keys of a wrong kind or size.
+    Raises `InputError` for an unknown name, a severity outside of 1 to 5, images or keys of a wrong kind or size, and
+    a key together with keys.
 
-    Source   Hendrycks and Dietterich, ICLR 2019, section 3; hendrycks/robustness, make_cifar_c.py.
+    Source   Hendrycks and Dietterich, ICLR 2019, section 3; hendrycks/robustness, make_cifar_c.py, make_imagenet_c.py.
     Differs  Draws are keyed, so no array equals the published one; frost is grown unless photographs are given; zoom
              blur, snow and the elastic transform are float64 where the generator has float32; the affine part of the
              elastic transform is exact where OpenCV rounds places to 1/32 pixel.
@@ -56,25 +61,36 @@ def corrupt(
     >>> torch.equal(corrupt(image, "fog", 2, keys=keys)[3:], corrupt(image[3:], "fog", 2, keys=keys[3:]))
     True
     """
-    if name not in CORRUPTIONS:
-        raise unknown("corruption", name, CORRUPTIONS)
+    if name not in KNOWN:
+        raise unknown("corruption", name, KNOWN)
     if isinstance(severity, bool) or not isinstance(severity, int) or severity not in LEVELS:
         raise InputError(f"severity: got {severity!r}, expected an integer from 1 (mild) to 5 (strong)")
-    corruption = CORRUPTIONS[name]
+    corruption = KNOWN[name]
     check_images(images)
     n, channels, height, width = images.shape
     if channels not in ((1, 3) if corruption.grey else (3,)):
         raise InputError(f"images: got {channels} channels, expected 3 (R, G, B){' or 1' if corruption.grey else ''}")
     level = corruption.severity.level(severity, height, width)
-    if keys is None:
-        keys = streams(fresh_key(), torch.arange(n, device=images.device))
-    if not isinstance(keys, Tensor) or keys.shape != (n,) or keys.dtype != torch.int64:
-        got = f"{tuple(keys.shape)} of {keys.dtype}" if isinstance(keys, Tensor) else type(keys).__name__
-        raise InputError(f"keys: got {got}, expected ({n},) of torch.int64, from rng.streams(key, index)")
-    own = streams(fold(name, severity), keys.to(images.device))
+    own = streams(fold(name, severity), example_streams(n, key, keys).to(images.device))
     plan = corruption.plan(level, Frame(channels, height, width, frost_textures))
     run = compiled if images.device.type == "cpu" else batched
     return run(corruption, images.detach(), own, plan)
+
+
+def example_streams(n: int, key: int | None, keys: Int64[Tensor, " n"] | None) -> Int64[Tensor, " n"]:
+    """One stream for each of n examples: `keys` as given, or made for rows 0 to n - 1 from `key` or a fresh one."""
+    if keys is None:
+        if key is not None and (isinstance(key, bool) or not isinstance(key, int)):
+            raise InputError(f"key: got {type(key).__name__}, expected an integer; streams of examples go to keys=")
+        return streams(fresh_key() if key is None else key & MASK, torch.arange(n))
+    if key is not None:
+        raise InputError(
+            "got both key= and keys=, expected one: an integer for the batch, or a stream for each example"
+        )
+    if not isinstance(keys, Tensor) or keys.shape != (n,) or keys.dtype != torch.int64:
+        got = f"{tuple(keys.shape)} of {keys.dtype}" if isinstance(keys, Tensor) else type(keys).__name__
+        raise InputError(f"keys: got {got}, expected ({n},) of torch.int64, from rng.streams(key, index)")
+    return keys
 
 
 def compiled(

@@ -1,4 +1,4 @@
-"""Contrast, elastic transform and pixelate: what is prepared for a severity, and the tensor back end."""
+"""Contrast, elastic transform, pixelate and saturate: what is prepared for a severity, and the tensor back end."""
 
 from functools import lru_cache
 
@@ -20,6 +20,22 @@ def contrast(x: Float64[Tensor, "n c h w"], factor: float) -> Float64[Tensor, "n
     """(x - m) factor + m, with m the mean of each channel over the image."""
     mean = x.sum(2, keepdim=True).sum(3, keepdim=True) / (x.shape[2] * x.shape[3]) / 255
     return ((x / 255 - mean) * factor + mean) * 255
+
+
+def saturate(x: Float64[Tensor, "n 3 h w"], scale: float, shift: float) -> Float64[Tensor, "n 3 h w"]:
+    """Scale and shift S of HSV, clipped to [0, 1]; hue and value stay. V is the largest of R, G, B, S = (V - min) / V.
+
+        S' = clip(scale S + shift),   x' = V - (V - x) S' / S
+
+    A grey pixel has no hue and becomes red where S' > 0, as in the benchmark: hue 0 stands for none.
+    """
+    x = x / 255
+    value, least = x.amax(1, keepdim=True), x.amin(1, keepdim=True)
+    spread = value - least
+    saturation = (spread / value.where(value > 0, 1.0) * scale + shift).clamp(0, 1)
+    red = torch.tensor([0.0, 1.0, 1.0], dtype=x.dtype, device=x.device).view(1, 3, 1, 1)
+    distance = torch.where(spread > 0, (value - x) / spread.where(spread > 0, 1.0), red)  # from V, where S is 1
+    return (value - distance * (value * saturation)) * 255
 
 
 @lru_cache(maxsize=32)

@@ -30,17 +30,16 @@ class FrostTextures:
     source: str
 
     def shrunk(self, side: int) -> list[NDArray[np.uint8]]:
-        """The pictures as the benchmark shrinks them for images whose longer side is `side` pixels."""
+        """The pictures as the benchmark shrinks them for images whose longer side is `side` pixels.
+
+        Above 64 pixels they stay as they are, and are enlarged only where no crop would fit.
+        """
         factor = next(factor for largest, factor in SHRINK if side <= largest)
-        pictures = [resize(picture, factor) for picture in self.pictures]
-        smallest = min(min(picture.shape[:2]) for picture in pictures)
-        if smallest <= side:
-            raise InputError(f"frost: images of {side} pixels do not fit into a picture of {smallest} ({self.source})")
-        return pictures
+        return [resize(picture, max(factor, (side + 1) / min(picture.shape[:2]))) for picture in self.pictures]
 
 
 def resize(picture: UInt8[np.ndarray, "h w c"], factor: float) -> NDArray[np.uint8]:
-    """Bilinear, without antialiasing, half-pixel centres: what OpenCV's `resize` does.
+    """Bilinear, without antialiasing, half-pixel centres, edges repeated: what OpenCV's `resize` does.
 
     >>> resize(np.arange(75, dtype=np.uint8).reshape(5, 5, 3), 0.2).tolist()
     [[[36, 37, 38]]]

@@ -1,4 +1,4 @@
-"""Gaussian, shot and impulse noise: every pixel and channel is disturbed independently of all others."""
+"""Gaussian, shot, impulse and speckle noise: every pixel and channel is disturbed independently of all others."""
 
 from functools import lru_cache
 
@@ -23,6 +23,14 @@ def gaussian_noise(
     """x / 255 + sigma z, z standard normal. Draws: `normal` of all entries in channel, row, column order from 0."""
     noise = normal(streams, x[0].numel()).view_as(x)
     return (x / 255 + sigma * noise) * 255
+
+
+def speckle_noise(
+    x: Float64[Tensor, "n c h w"], streams: Int64[Tensor, " n"], sigma: float
+) -> Float64[Tensor, "n c h w"]:
+    """x (1 + sigma z), z standard normal: noise in proportion to the light. Draws: as those of Gaussian noise."""
+    noise = normal(streams, x[0].numel()).view_as(x)
+    return x * (1 + sigma * noise)
 
 
 def impulse_noise(

@@ -1,4 +1,7 @@
-"""The corruptions by name. One row and one kernel make a corruption; the row's tests come with it."""
+"""The corruptions by name: the benchmark's 15, and its 4 for validation, which are outside of the mean.
+
+One row and one kernel make a corruption; the row's tests come with it.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from . import blur, digital, jpeg, noise, weather
+from . import blur, digital, jpeg, noise, spatter, weather
 from .frame import Frame
 from .severity import SEVERITY, Severity
 
@@ -83,4 +86,13 @@ _ROWS = (
     Corruption("jpeg_compression", Group.DIGITAL, False, jpeg.jpeg_compression, jpeg.plan_jpeg_compression),
 )  # fmt: skip
 
+_EXTRA_ROWS = (
+    Corruption("speckle_noise", Group.NOISE, True, noise.speckle_noise),
+    Corruption("gaussian_blur", Group.BLUR, False, blur.gaussian_blur, blur.plan_gaussian_blur),
+    Corruption("spatter", Group.WEATHER, True, spatter.spatter, spatter.plan_spatter, growing=False),
+    Corruption("saturate", Group.DIGITAL, False, digital.saturate, grey=False, growing=False),
+)
+
 CORRUPTIONS: Mapping[str, Corruption] = MappingProxyType({row.name: row for row in _ROWS})
+EXTRA: Mapping[str, Corruption] = MappingProxyType({row.name: row for row in _EXTRA_ROWS})
+KNOWN: Mapping[str, Corruption] = MappingProxyType({**CORRUPTIONS, **EXTRA})

@@ -24,6 +24,15 @@ def defocus_blur(
 
 
 @kernel
+def gaussian_blur(x: Images, taps: Weights, rows: Indices, columns: Indices, out: Images) -> None:
+    for i in range(len(x)):
+        scaled, result = x[i] / 255.0, out[i]
+        for c in range(x.shape[1]):
+            sampling.smooth(scaled[c], taps, rows, columns, result[c])
+        result *= 255.0
+
+
+@kernel
 def scan(images: Images, offset: Indices, reach: int) -> None:
     """Copy pixels from their neighbours in place, from the last row and column to the first: order matters."""
     height, width = images.shape[2:]

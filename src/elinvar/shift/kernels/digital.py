@@ -32,6 +32,24 @@ def contrast(x: Images, factor: float, out: Images) -> None:
 
 
 @kernel
+def saturate(x: Images, scale: float, shift: float, out: Images) -> None:
+    height, width = x.shape[2:]
+    for i in range(len(x)):
+        for y in range(height):
+            red, green, blue = x[i, 0, y], x[i, 1, y], x[i, 2, y]
+            for z in range(width):
+                r, g, b = red[z] / 255.0, green[z] / 255.0, blue[z] / 255.0
+                value, least = max(r, g, b), min(r, g, b)
+                spread = value - least
+                saturation = min(max(spread / (value if value > 0.0 else 1.0) * scale + shift, 0.0), 1.0)
+                reach, whole = value * saturation, spread if spread > 0.0 else 1.0
+                grey = 0.0 if spread > 0.0 else 1.0
+                out[i, 0, y, z] = (value - (value - r) / whole * reach) * 255.0
+                out[i, 1, y, z] = (value - ((value - g) / whole + grey) * reach) * 255.0
+                out[i, 2, y, z] = (value - ((value - b) / whole + grey) * reach) * 255.0
+
+
+@kernel
 def elastic_transform(
     x: Images,
     streams: NDArray[np.uint64],

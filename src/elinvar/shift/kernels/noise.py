@@ -18,6 +18,16 @@ def gaussian_noise(x: NDArray[np.float64], streams: NDArray[np.uint64], sigma: f
 
 
 @kernel
+def speckle_noise(x: NDArray[np.float64], streams: NDArray[np.uint64], sigma: float, out: NDArray[np.float64]) -> None:
+    noise = np.empty(x[0].size)
+    for i in range(len(x)):
+        fill_normal(streams[i], 0, noise)
+        pixels, result = x[i].reshape(-1), out[i].reshape(-1)
+        for j in range(noise.size):
+            result[j] = pixels[j] * (1 + sigma * noise[j])
+
+
+@kernel
 def shot_noise(
     x: NDArray[np.float64],
     streams: NDArray[np.uint64],

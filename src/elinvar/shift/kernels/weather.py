@@ -1,4 +1,4 @@
-"""Weather, compiled. The definitions stand in `elinvar.shift.weather`."""
+"""Weather, compiled. The definitions stand in `elinvar.shift.weather` and `elinvar.shift.spatter`."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from ...jit import inlined, kernel
 from . import sampling
 from .random import fill_normal, fill_uniform, uniform
+from .spatter import spatter as spatter
 
 Images = NDArray[np.float64]
 Weights = NDArray[np.float64]
