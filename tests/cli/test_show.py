@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,7 @@ def test_strength_grows_from_left_to_right() -> None:
         assert change[0] < change[-1] / 2, name
     squares = strips("policy:cutout", BATCH)[0].images  # the same draw: around one centre, each inside of the next
     taken = [(square == 128).all(0) & (squares[0] != 128).any(0) for square in squares[1:]]
-    assert all(bool((smaller <= larger).all()) for smaller, larger in zip(taken, taken[1:], strict=False))
+    assert all(bool((smaller <= larger).all()) for smaller, larger in pairwise(taken))
     for name in POLICIES:
         labels = strips(f"policy:{name}", BATCH)[0].labels
         assert labels[1] != labels[2]
