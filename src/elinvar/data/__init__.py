@@ -1,6 +1,9 @@
 """Data sets: arrays on the device and folders of images, in keyed orders, behind one protocol."""
 
 from .array import ArraySplit as ArraySplit
+from .corrupted import CorruptedFiles as CorruptedFiles
+from .corrupted import read_corrupted as read_corrupted
+from .corrupting import write_corrupted as write_corrupted
 from .crop import Crop as Crop
 from .dataset import DataSet as DataSet
 from .dataset import Split as Split

@@ -4,6 +4,7 @@ Errors and calibration errors are in per cent, NLL in nats, Brier scores between
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,8 +55,24 @@ class Shift:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """More measures of calibration: rms, ece, adaptive_ece, mce and overconfidence in per cent, brier (all classes, 0
+    to 2), top_label_brier and nll.
+
+    corrupted     of the pooled severities of a corruption, mean over corruptions
+    by_severity   at severities 1 to 5, mean over corruptions
+    subset        over which corruptions these means are
+    """
+
+    clean: dict[str, float]
+    corrupted: dict[str, float] | None = None
+    by_severity: list[dict[str, float]] = field(default_factory=list)
+    subset: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Everything that was found about one trained model."""
+    """Everything that was found about one trained model; None where no suite looked."""
 
     recipe: str
     data: str
@@ -63,6 +80,8 @@ class Evaluation:
     suites: list[str]
     clean: Scores
     shift: Shift | None = None
+    extra: Shift | None = None
+    calibration: Calibration | None = None
     about: dict[str, Any] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
@@ -74,10 +93,22 @@ class Evaluation:
         """Read what `save` wrote; raises `InputError` naming the file otherwise."""
         try:
             raw = json.loads(path.read_text(encoding="utf-8"))
-            clean = Scores(**{**raw["clean"], "reliability": Reliability(**raw["clean"]["reliability"])})
-            shift = raw["shift"] and Shift(
-                **{**raw["shift"], "reliability": Reliability(**raw["shift"]["reliability"])}
-            )
-            return cls(**{**raw, "clean": clean, "shift": shift})
+            return cls(**{**raw, **{key: make(raw[key]) for key, make in _PARTS.items() if raw.get(key) is not None}})
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path}: not an evaluation ({error}); make one with 'elinvar evaluate'") from error
+
+
+def _scores(raw: dict[str, Any]) -> Scores:
+    return Scores(**{**raw, "reliability": Reliability(**raw["reliability"])})
+
+
+def _shift(raw: dict[str, Any]) -> Shift:
+    return Shift(**{**raw, "reliability": Reliability(**raw["reliability"])})
+
+
+_PARTS: dict[str, Callable[[dict[str, Any]], object]] = {
+    "clean": _scores,
+    "shift": _shift,
+    "extra": _shift,
+    "calibration": lambda raw: Calibration(**raw),
+}

@@ -1,0 +1,40 @@
+"""Measures of calibration beyond those of every set: several binnings, the sign of the gap, severities."""
+
+from collections.abc import Mapping, Sequence
+
+from .. import metrics
+from .evaluation import Calibration
+from .predictions import Predictions
+
+
+def measures(found: Predictions) -> dict[str, float]:
+    """All measures of one set of predictions: gaps in per cent, scores as they are."""
+    top = found.confidence, found.correct
+    return {
+        "rms": 100 * metrics.rms_calibration_error(*top),
+        "ece": 100 * metrics.expected_calibration_error(*top),
+        "adaptive_ece": 100 * metrics.adaptive_calibration_error(*top),
+        "mce": 100 * metrics.maximum_calibration_error(*top),
+        "overconfidence": 100 * metrics.overconfidence(*top),
+        "brier": float(found.brier.mean()),
+        "top_label_brier": metrics.top_label_brier_score(*top),
+        "nll": float(found.nll.mean()),
+    }
+
+
+def calibration(clean: Predictions, corrupted: Mapping[str, Sequence[Predictions]] | None) -> Calibration:
+    """Measures on clean images; under corruptions: pooled over severities, and at each severity, means over them."""
+    if corrupted is None:
+        return Calibration(clean=measures(clean))
+    pooled = [measures(Predictions.pooled(parts)) for parts in corrupted.values()]
+    levels = [[measures(part) for part in level] for level in zip(*corrupted.values(), strict=True)]
+    return Calibration(
+        clean=measures(clean),
+        corrupted=_mean(pooled),
+        by_severity=[_mean(rows) for rows in levels],
+        subset=f"mean over {len(corrupted)} corruptions",
+    )
+
+
+def _mean(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {key: sum(row[key] for row in rows) / len(rows) for key in rows[0]}

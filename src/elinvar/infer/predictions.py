@@ -1,0 +1,98 @@
+"""Predictions reduced to what metrics need: one forward over the images serves every number that is asked for later."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Float64, Int64
+from torch import Tensor
+
+from .. import metrics
+from .evaluation import Reliability, Scores
+
+ROWS = 1 << 16  # pieces that stay small when they become float64
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """n predictions, without their logits: 33 bytes each, however many classes there are.
+
+    predicted   class of the largest logit
+    targets     class numbers
+    confidence  largest probability
+    nll         -log p of the target, in nats
+    brier       squared distance to the one-hot target over all classes, 0 to 2
+    """
+
+    predicted: Int64[Tensor, " n"]
+    targets: Int64[Tensor, " n"]
+    confidence: Float64[Tensor, " n"]
+    nll: Float64[Tensor, " n"]
+    brier: Float64[Tensor, " n"]
+
+    @classmethod
+    def of(cls, logits: Float[Tensor, "n classes"], targets: Int64[Tensor, " n"]) -> "Predictions":
+        """Reduce logits, in float64."""
+        pieces = [
+            cls._piece(z, y)
+            for z, y in zip(logits.split(ROWS), targets.split(ROWS), strict=True)  # type: ignore[no-untyped-call]
+        ]
+        return cls.pooled(pieces)
+
+    @classmethod
+    def _piece(cls, logits: Float[Tensor, "n classes"], targets: Int64[Tensor, " n"]) -> "Predictions":
+        z = logits.double()
+        probabilities, own = z.softmax(1), targets.unsqueeze(1)
+        return cls(
+            predicted=logits.argmax(1),
+            targets=targets,
+            confidence=probabilities.amax(1),
+            nll=z.logsumexp(1) - z.gather(1, own).squeeze(1),
+            brier=probabilities.square().sum(1) - 2 * probabilities.gather(1, own).squeeze(1) + 1,
+        )
+
+    @classmethod
+    def pooled(cls, parts: Sequence["Predictions"]) -> "Predictions":
+        """All predictions of several sets, one set after the other."""
+        return cls(**{name: torch.cat([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__})
+
+    @property
+    def correct(self) -> Bool[Tensor, " n"]:
+        """Whether the target was predicted."""
+        return self.predicted == self.targets
+
+    @property
+    def error(self) -> float:
+        """Share of wrong predictions, in per cent."""
+        return 100.0 * metrics.error_rate(self.predicted, self.targets)
+
+    def scores(self) -> Scores:
+        """Every number about these predictions."""
+        bins = metrics.reliability_bins(self.confidence, self.correct)
+        filled = bins.count > 0
+        return Scores(
+            n=len(self.targets),
+            error=self.error,
+            nll=float(self.nll.mean()),
+            brier=metrics.top_label_brier_score(self.confidence, self.correct),
+            rms_calibration=100.0 * metrics.rms_calibration_error(self.confidence, self.correct),
+            reliability=Reliability(
+                confidence=bins.confidence[filled].tolist(),
+                accuracy=bins.accuracy[filled].tolist(),
+                count=bins.count[filled].tolist(),
+            ),
+        )
+
+    def tensors(self, prefix: str) -> dict[str, Tensor]:
+        """As named tensors, for a file."""
+        return {f"{prefix}.{name}": getattr(self, name) for name in self.__dataclass_fields__}
+
+    @classmethod
+    def read(cls, tensors: Mapping[str, Tensor], prefix: str) -> "Predictions":
+        """What `tensors` gave."""
+        return cls(**{name: tensors[f"{prefix}.{name}"] for name in cls.__dataclass_fields__})
+
+
+def scores(logits: Float[Tensor, "n classes"], targets: Int64[Tensor, " n"]) -> Scores:
+    """Every number about one set of predictions."""
+    return Predictions.of(logits, targets).scores()

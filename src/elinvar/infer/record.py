@@ -1,0 +1,57 @@
+"""Judge a model and keep what was found in a folder: the parts, the predictions, the evaluation."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..data import DataSet
+from .evaluation import Evaluation
+from .images import CorruptedImages
+from .judge import DEFAULT, Observer, judge
+from .parts import Parts, model_identity
+from .predict import Predictor
+
+EVALUATION = "evaluation.json"
+
+
+def record(
+    predictor: Predictor,
+    data: DataSet,
+    folder: Path,
+    *,
+    name: str,
+    seed: int | None = None,
+    about: Mapping[str, Any] | None = None,
+    suites: Sequence[str] = DEFAULT,
+    observer: Observer | None = None,
+    images: CorruptedImages | None = None,
+    fresh: bool = False,
+) -> Evaluation:
+    """Judge a model on the test split of `data` and write what was found into `folder`.
+
+    name, seed   of what made the model: evaluations of one name are repetitions of each other
+    about        further facts for the report
+    fresh        predict everything anew, also what an earlier evaluation of the same model left in the folder
+
+    Writes evaluation.json, predictions.safetensors (clean logits and targets) and a file for each corruption below
+    evaluation/. The same call after an interruption goes on with the first corruption whose file is missing, and its
+    numbers are those of an evaluation in one go. Raises as `judge`.
+    """
+    identity = model_identity(predictor.model, predictor.infer, predictor.compute)
+    verdict = judge(
+        predictor, data.test, suites=suites, observer=observer, images=images,
+        parts=Parts(folder, identity=identity, fresh=fresh),
+    )  # fmt: skip
+    found = Evaluation(
+        recipe=name,
+        data=data.name,
+        seed=seed,
+        suites=list(suites),
+        clean=verdict.clean,
+        shift=verdict.shift,
+        extra=verdict.extra,
+        calibration=verdict.calibration,
+        about={**(about or {}), "fingerprint": data.fingerprint()},
+    )
+    found.save(folder / EVALUATION)
+    return found
