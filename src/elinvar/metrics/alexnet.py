@@ -1,8 +1,8 @@
-"""AlexNet's top-1 errors on ImageNet-C, as fractions: what corruption errors are divided by.
+"""AlexNet's errors on ImageNet-C and flip probabilities on ImageNet-P, as fractions: what others are divided by.
 
 Source   the per-severity values are the public list whose means google-research/augmix, `imagenet.py`, prints; the four
-         extra corruptions have means only (clovaai/assembled-cnn, `mce/eval_robustness.py`). The clean error is that of
-         torchvision's weights.
+         extra corruptions have means only (clovaai/assembled-cnn, `mce/eval_robustness.py`), and the flip probabilities
+         are from there too. The clean error is that of torchvision's weights.
 """
 
 from collections.abc import Mapping
@@ -31,3 +31,21 @@ ALEXNET: Mapping[str, tuple[float, ...]] = {
     "saturate": (0.6583,),
 }
 """corruption -> errors at severities 1 to 5, or their mean alone"""
+
+ALEXNET_FLIPS: Mapping[str, float] = {
+    "gaussian_noise": 0.23653,
+    "shot_noise": 0.30062,
+    "motion_blur": 0.09297,
+    "zoom_blur": 0.05942,
+    "snow": 0.11928,
+    "brightness": 0.04889,
+    "translate": 0.11007,
+    "rotate": 0.13104,
+    "tilt": 0.0705,
+    "scale": 0.23531,
+    "speckle_noise": 0.18649,
+    "gaussian_blur": 0.02775,
+    "spatter": 0.05053,
+    "shear": 0.10658,
+}
+"""perturbation -> flip probability"""

@@ -3,13 +3,24 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Integer
+from jaxtyping import Float, Float64, Integer
 from torch import Tensor
 
+from .accumulator import Average
 from .binning import Bins, EqualSize
 from .confidence import Probabilities, Targets, check_probabilities, top_label
 
 ROWS = 1 << 16  # pieces that stay in the cache when they become float64
+
+
+def brier_scores(probabilities: Float[Tensor, "n classes"], targets: Integer[Tensor, " n"]) -> Float64[Tensor, " n"]:
+    """The Brier score of each example: sum_k (p_ik - [y_i = k])^2, 0 to 2."""
+    check_probabilities(probabilities, targets)
+    found = []
+    for rows, y in zip(torch.split(probabilities.detach(), ROWS), torch.split(targets, ROWS), strict=True):
+        p = rows.double()
+        found.append(torch.linalg.vecdot(p, p) - 2 * p.gather(1, y.long().unsqueeze(1)).squeeze(1) + 1)
+    return torch.cat(found)
 
 
 def brier_score(probabilities: Float[Tensor, "n classes"], targets: Integer[Tensor, " n"]) -> float:
@@ -23,18 +34,31 @@ def brier_score(probabilities: Float[Tensor, "n classes"], targets: Integer[Tens
     >>> brier_score(torch.tensor([[0.75, 0.25]]), torch.tensor([1]))
     1.125
     """
-    check_probabilities(probabilities, targets)
-    total = 0.0
-    for rows, y in zip(torch.split(probabilities.detach(), ROWS), torch.split(targets, ROWS), strict=True):
-        p = rows.double()
-        total += float(p.square().sum() - 2 * p.gather(1, y.long().unsqueeze(1)).sum()) + len(p)
-    return total / len(probabilities)
+    return float(brier_scores(probabilities, targets).mean())
 
 
 def top_label_brier_score(probabilities: Probabilities, targets: Targets) -> float:
     """Mean squared distance between confidence and correctness, mean_i (c_i - a_i)^2, 0 to 1."""
+    return float(_top_label_brier_scores(probabilities, targets).mean())
+
+
+def _top_label_brier_scores(probabilities: Probabilities, targets: Targets) -> Float64[Tensor, " n"]:
     confidence, correct = top_label(probabilities, targets)
-    return float((confidence.double() - correct.double()).square().mean())
+    return (confidence.double() - correct.double()).square()
+
+
+class BrierScore(Average):
+    """`brier_score` of all pieces together."""
+
+    def update(self, probabilities: Float[Tensor, "n classes"], targets: Integer[Tensor, " n"]) -> None:
+        self.take(brier_scores(probabilities, targets))
+
+
+class TopLabelBrierScore(Average):
+    """`top_label_brier_score` of all pieces together."""
+
+    def update(self, probabilities: Probabilities, targets: Targets) -> None:
+        self.take(_top_label_brier_scores(probabilities, targets))
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ class Confidences(Accumulator):
     all of them; so this keeps 5 bytes for each prediction, 13 with an index.
     """
 
+    state = ("_parts",)
+
     def __init__(self, measure: Callable[[Tensor, Tensor], float] = rms_calibration_error) -> None:
         super().__init__()
         self.measure = measure
@@ -69,6 +71,10 @@ class Confidences(Accumulator):
         return TopLabel(torch.cat([part.confidence for part in parts]), torch.cat([part.correct for part in parts]))
 
     def compute(self, pools: Mapping[str, Iterable[str]] | None = None) -> dict[str, float]:
+        """`value` of what all processes have seen."""
+        return self.gathered().value(pools)
+
+    def value(self, pools: Mapping[str, Iterable[str]] | None = None) -> dict[str, float]:
         """`measure` of each part; or of each pool, a name and the parts that are taken together under it.
 
         >>> seen = Confidences()
@@ -95,3 +101,34 @@ class Confidences(Accumulator):
         first = torch.ones(len(index), dtype=torch.bool)
         first[1:] = index[1:] != index[:-1]
         return TopLabel(confidence[order[first]], correct[order[first]])
+
+
+class CalibrationError(Accumulator):
+    """One calibration error of everything seen: `measure` as in `Confidences`, which keeps the predictions.
+
+    >>> seen = CalibrationError()
+    >>> seen.update(torch.full((4,), 0.75), torch.tensor([True, True, True, True]))
+    >>> seen.compute()
+    0.25
+    """
+
+    state = ("kept",)
+
+    def __init__(self, measure: Callable[[Tensor, Tensor], float] = rms_calibration_error) -> None:
+        super().__init__()
+        self.measure = measure
+
+    def reset(self) -> None:
+        self.kept = Confidences()
+
+    def update(
+        self, probabilities: Probabilities, targets: Targets, *, index: Int64[Tensor, " n"] | None = None
+    ) -> None:
+        """Add predictions; `index` as in `Confidences.update`."""
+        self.kept.update(probabilities, targets, index=index)
+
+    def merge(self, other: "CalibrationError") -> None:
+        self.kept.merge(other.kept)
+
+    def value(self) -> float:
+        return self.measure(*self.kept.pooled())

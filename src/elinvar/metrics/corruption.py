@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 
 from ..check import InputError, unknown
 from .alexnet import ALEXNET, ALEXNET_CLEAN
+from .subset import SubsetMean
 
 _BENCHMARK = (
     *("gaussian_noise", "shot_noise", "impulse_noise"),
@@ -32,23 +33,15 @@ SUBSETS: Mapping[str, tuple[str, ...]] = {
 """name -> corruptions that a mean is taken over: the 15 of the published figures, the 4 for validation, all 19"""
 
 
-class MeanCorruptionError(float):
-    """A mean over corruptions that knows what it is a mean of.
+class MeanCorruptionError(SubsetMean):
+    """A mean over corruptions; `subset` is a name of `SUBSETS`."""
 
-    subset           a name of `SUBSETS`
-    per_corruption   the value of each corruption in it
-    """
+    kind = "corruptions"
 
-    subset: str
-    per_corruption: Mapping[str, float]
-
-    def __new__(cls, per_corruption: Mapping[str, float], subset: str) -> "MeanCorruptionError":
-        self = super().__new__(cls, math.fsum(per_corruption.values()) / len(per_corruption))
-        self.subset, self.per_corruption = subset, dict(per_corruption)
-        return self
-
-    def __reduce__(self) -> tuple[type["MeanCorruptionError"], tuple[Mapping[str, float], str]]:
-        return MeanCorruptionError, (self.per_corruption, self.subset)
+    @property
+    def per_corruption(self) -> Mapping[str, float]:
+        """The value of each corruption."""
+        return self.each
 
 
 def unnormalized_corruption_error(errors: Sequence[float]) -> float:
@@ -81,6 +74,8 @@ def mean_corruption_error(
     >>> result = mean_corruption_error(halved, normalizers=ALEXNET)
     >>> float(result), result.subset, round(result.per_corruption["fog"], 6)
     (50.0, 'benchmark', 50.0)
+    >>> result
+    50.0, mean over 15 corruptions (benchmark)
     """
     names = _complete("errors", errors, subset)
     if normalizers is None:
