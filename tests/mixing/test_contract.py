@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from elinvar.config import to_config
-from elinvar.mixing import METHODS, Method, Mix, blend, mix, zero_mean
+from elinvar.mixing import METHODS, Method, Mix, blend, mix, partners, zero_mean
 from elinvar.mixing.backend import Backend
 from elinvar.mixing.base import FIRST
 from elinvar.mixing.concat import VHBCPlus
@@ -174,6 +174,18 @@ def test_results_do_not_depend_on_the_batch(name: str, backend: Backend) -> None
     assert all(a.equal(b[order]) for a, b in zip(run(order), whole, strict=True))
     torch.set_num_threads(3)
     assert all(a.equal(b) for a, b in zip(run(slice(None)), whole, strict=True))
+
+
+@every
+@on_both
+def test_pairs_inside_a_batch_are_mixed_as_those_of_two_streams(name: str, backend: Backend) -> None:
+    images, targets, drawn = noise(30, 3, 12, 9), torch.arange(30), keys(30)
+    rows = partners("permutation", uniform(drawn, 2))
+    mixing = Mix(name, classes=30, backend=backend)
+    made = mixing(images, targets, keys=drawn)
+    expected = mixing(images, targets, keys=drawn, partner=(images[rows], targets[rows]))
+    assert made[0].equal(expected[0])
+    assert made[1].equal(expected[1])
 
 
 @every
