@@ -6,9 +6,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from elinvar.rng import fold, streams, uniform
-from elinvar.shift import CORRUPTIONS, corrupt
+from elinvar.shift import corrupt
 from elinvar.shift.corrupt import batched
 from elinvar.shift.frame import Frame
+from elinvar.shift.table import KNOWN
 
 
 def own_streams(keys: Tensor, name: str, severity: int) -> Tensor:
@@ -17,7 +18,7 @@ def own_streams(keys: Tensor, name: str, severity: int) -> Tensor:
 
 def by_tensors(images: Tensor, name: str, severity: int, keys: Tensor) -> Tensor:
     """What `corrupt` returns on an accelerator, on this device."""
-    row = CORRUPTIONS[name]
+    row = KNOWN[name]
     level = row.severity.level(severity, *images.shape[2:])
     plan = row.plan(level, Frame(*images.shape[1:]))
     return batched(row, images, own_streams(keys, name, severity), plan)

@@ -41,10 +41,8 @@ def motion(image: Floats, radius: float, sigma: float, degrees: float) -> Floats
     for i, weight in enumerate(weights):
         dx = math.ceil(i * math.cos(math.radians(degrees)) - 0.5)
         dy = math.ceil(i * math.sin(math.radians(degrees)) - 0.5)
-        for y in range(height):
-            for x in range(width):
-                source = image[min(max(y + dy, 0), height - 1), min(max(x + dx, 0), width - 1)]
-                result[y, x] += weight / sum(weights) * source
+        source = image[np.clip(np.arange(height) + dy, 0, height - 1)]
+        result += weight / sum(weights) * source[:, np.clip(np.arange(width) + dx, 0, width - 1)]
     return result
 
 

@@ -90,7 +90,11 @@ def test_missing_and_broken_pictures(tmp_path: Path) -> None:
         load_frost(tmp_path)
 
 
-def test_pictures_smaller_than_the_images() -> None:
-    tiny = FrostTextures(tuple(np.zeros((100, 100, 3), np.uint8) for _ in range(5)), False, "tiny")
-    with pytest.raises(InputError, match="do not fit into a picture of 20"):
-        corrupt(pictures(1), "frost", 1, frost_textures=tiny)
+def test_pictures_are_enlarged_where_no_crop_would_fit() -> None:
+    tiny = FrostTextures(tuple(np.full((100, 120, 3), 90, np.uint8) for _ in range(5)), False, "tiny")
+    assert [picture.shape for picture in tiny.shrunk(32)] == [(33, 40, 3)] * 5
+    black = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
+    assert (corrupt(black, "frost", 1, frost_textures=tiny) == int(0.2 * 90)).all()
+    large = corrupt(torch.zeros(2, 1, 400, 400, dtype=torch.uint8), "frost", 3)
+    assert large.shape == (2, 1, 400, 400)
+    assert [picture.shape for picture in frost_textures().shrunk(224)] == [(*size, 3) for size in SIZES]

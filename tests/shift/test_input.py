@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from elinvar.check import InputError
-from elinvar.shift import CORRUPTIONS, LEVELS, SEVERITY, Constants, corrupt
+from elinvar.shift import LEVELS, SEVERITY, Constants, corrupt
+from elinvar.shift.table import KNOWN
 
 from .images import keys, pictures
 
@@ -29,13 +30,12 @@ def test_unknown_names_get_a_suggestion() -> None:
         (torch.full((1, 3, 32, 32), 1.5), "expected finite values in"),
         (torch.zeros(1, 3, 32, 32, dtype=torch.int32), "expected uint8"),
         (torch.zeros(3, 32, 32), "expected \\(N, C, H, W\\)"),
-        (torch.zeros(1, 2, 32, 32), "got 2 channels, expected 3 \\(R, G, B\\) or 1"),
+        (torch.zeros(1, 2, 32, 32), "got 2 channels, expected 3 \\(R, G, B\\)"),
         (torch.zeros(1, 3, 7, 32), "got 7x32 pixels, expected sides of at least 8"),
-        (torch.zeros(1, 3, 32, 65), "got 32x65 pixels, but severity constants are known for sides up to 64"),
     ],
-    ids=["nan", "range", "dtype", "rank", "channels", "small", "large"],
+    ids=["nan", "range", "dtype", "rank", "channels", "small"],
 )
-@pytest.mark.parametrize("name", CORRUPTIONS)
+@pytest.mark.parametrize("name", KNOWN)
 def test_images(name: str, images: torch.Tensor, message: str) -> None:
     with pytest.raises(InputError, match=message):
         unwrap(corrupt)(images, name, 1)
@@ -47,6 +47,29 @@ def test_images(name: str, images: torch.Tensor, message: str) -> None:
 def test_keys(wrong: object) -> None:
     with pytest.raises(InputError, match=r"keys: got .*, expected"):
         unwrap(corrupt)(pictures(2), "fog", 1, keys=wrong)
+
+
+@pytest.mark.parametrize("wrong", [1.0, True, "1", keys(2)], ids=["float", "bool", "text", "tensor"])
+def test_key(wrong: object) -> None:
+    with pytest.raises(InputError, match=r"key: got .*, expected an integer"):
+        unwrap(corrupt)(pictures(2), "fog", 1, key=wrong)
+
+
+def test_one_source_of_randomness() -> None:
+    with pytest.raises(InputError, match="got both key= and keys="):
+        corrupt(pictures(2), "fog", 1, key=1, keys=keys(2))
+
+
+def test_colour_is_needed_for_saturation() -> None:
+    with pytest.raises(InputError, match="got 1 channels, expected 3"):
+        corrupt(pictures(1, 1), "saturate", 1)
+
+
+@pytest.mark.parametrize("name", SEVERITY)
+def test_small_images_are_as_cifar_and_large_ones_as_imagenet(name: str) -> None:
+    small, large = SEVERITY[name].sets
+    assert [SEVERITY[name].level(3, *size) for size in ((32, 32), (64, 20))] == [small.levels[2]] * 2
+    assert [SEVERITY[name].level(3, *size) for size in ((20, 65), (224, 224), (900, 700))] == [large.levels[2]] * 3
 
 
 @pytest.mark.parametrize("name", SEVERITY)
@@ -62,9 +85,11 @@ def test_constants_fit_their_parameters(name: str) -> None:
 
 def test_zoom_factors() -> None:
     """As the generator's floating-point ranges come out: 1.06 and 1.11 are in, 1.16, 1.21 and 1.26 are not."""
-    factors = SEVERITY["zoom_blur"].sets[0].levels
-    assert [len(level) for level in factors] == [7, 12, 16, 21, 26]
-    assert [level[-1] for level in factors] == [1.06, 1.11, 1.15, 1.2, 1.25]
+    small, large = (constants.levels for constants in SEVERITY["zoom_blur"].sets)
+    assert [len(level) for level in small] == [7, 12, 16, 21, 26]
+    assert [level[-1] for level in small] == [1.06, 1.11, 1.15, 1.2, 1.25]
+    assert [len(level) for level in large] == [12, 16, 11, 13, 11]
+    assert [level[-1] for level in large] == [1.11, 1.15, 1.2, 1.24, 1.3]
 
 
 def test_a_set_of_constants_has_five_levels() -> None:

@@ -12,7 +12,7 @@ from . import reference
 from .backend import draws, levels
 from .images import hwc, keys, pictures
 
-SIZES = [(32, 32), (20, 41)]
+SIZES = [(32, 32), (20, 41), (224, 224)]
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)

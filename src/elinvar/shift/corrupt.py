@@ -77,7 +77,7 @@ def corrupt(
     return run(corruption, images.detach(), own, plan)
 
 
-def example_streams(n: int, key: int | None, keys: Int64[Tensor, " n"] | None) -> Int64[Tensor, " n"]:
+def example_streams(n: int, key: object, keys: object) -> Int64[Tensor, " {n}"]:
     """One stream for each of n examples: `keys` as given, or made for rows 0 to n - 1 from `key` or a fresh one."""
     if keys is None:
         if key is not None and (isinstance(key, bool) or not isinstance(key, int)):

@@ -2,7 +2,8 @@
 
 The look of the drops comes from a chain of filters with rounding in between, so it is defined by that chain: edges of
 the drops by Canny's method, distance from the edges in steps of a 5x5 neighbourhood, histogram equalization, and a
-filter of emboss. All in whole numbers, equal to OpenCV's.
+filter of emboss. All in whole numbers, equal to OpenCV's own code; with Intel's library, which some of its builds call,
+distances are sums in float32, and a few levels differ by one.
 
 Source  Canny, "A computational approach to edge detection", IEEE PAMI 1986; Borgefors, "Distance transformations in
         digital images", 1986 (steps of 1, 1.4 and 2.1969).
@@ -87,7 +88,7 @@ def wet(
 ) -> Float64[Tensor, "n c h w"]:
     """Images behind drops of water, where `layer` is not 0; an image without light on its drops stays as it is."""
     drops = (layer.clamp(0, 1) * 255).long()
-    lit = relief(drops) * drops
+    lit = (relief(drops) * drops).to(x.dtype)
     share = strength / lit.amax((1, 2), keepdim=True).clamp(min=1)
     return x + (lit * share)[:, None] * torch.from_numpy(colour).to(x.device).view(1, -1, 1, 1)
 
