@@ -107,3 +107,18 @@ def test_refuses_what_is_no_prediction() -> None:
         metrics.negative_log_likelihood(logits, targets + 3)
     with pytest.raises(InputError, match="at least one example"):
         metrics.negative_log_likelihood(logits[:0], targets[:0])
+    with pytest.raises(InputError, match="2 rows with NaN or infinite"):
+        metrics.negative_log_likelihood(torch.tensor([[0.0, float("nan")], [float("inf"), 0], [0, 0]]), targets[:3] * 0)
+
+
+def test_pieces_make_up_the_whole() -> None:
+    logits, targets = predictions(500, 3)
+    probabilities = logits.softmax(1)
+    brier, top, likelihood = metrics.BrierScore(), metrics.TopLabelBrierScore(), metrics.NegativeLogLikelihood()
+    for rows in torch.split(torch.arange(500), 77):
+        brier.update(probabilities[rows], targets[rows])
+        top.update(probabilities[rows], targets[rows])
+        likelihood.update(logits[rows], targets[rows])
+    assert brier.compute() == pytest.approx(metrics.brier_score(probabilities, targets), rel=1e-13)
+    assert top.compute() == pytest.approx(metrics.top_label_brier_score(probabilities, targets), rel=1e-13)
+    assert likelihood.compute() == pytest.approx(metrics.negative_log_likelihood(logits, targets), rel=1e-13)

@@ -130,3 +130,10 @@ def test_error_rates_merge() -> None:
     whole.reset()
     with pytest.raises(InputError, match="no examples"):
         whole.compute()
+
+
+def test_a_score_of_nan_decides_nothing() -> None:
+    scores = torch.tensor([[float("nan"), 1.0], [2.0, float("nan")], [2.0, 1.0]])
+    assert error_rate(scores, torch.tensor([0, 0, 0])) == 2 / 3
+    with pytest.raises(InputError, match="no examples"):
+        error_rate(scores[:0], torch.zeros(0, dtype=torch.int64))

@@ -5,12 +5,14 @@ import json
 import pickle
 
 import pytest
+import torch
 
 from elinvar.check import InputError
 from elinvar.metrics import (
     ALEXNET,
     ALEXNET_CLEAN,
     SUBSETS,
+    CorruptionErrors,
     mean_corruption_error,
     relative_mean_corruption_error,
     unnormalized_corruption_error,
@@ -85,6 +87,8 @@ def test_the_result_names_its_subset(subset: str, count: int) -> None:
     assert result.subset == subset
     assert tuple(result.per_corruption) == SUBSETS[subset]
     assert len(result.per_corruption) == count
+    assert f"mean over {count} corruptions ({subset})" in str(result) == f"{result}"
+    assert f"{result:.3f}" == f"{float(result):.3f}"
     assert result == pytest.approx(0.5 if subset == "benchmark" else 0.5 + 0.4 / count)
 
 
@@ -126,3 +130,39 @@ def test_refuses_other_tables() -> None:
         mean_corruption_error(FULL, normalizers={**FULL, "fog": [0.0] * 5})
     with pytest.raises(InputError, match="brightness is not worse"):
         relative_mean_corruption_error(FULL, 0.1, normalizer_clean=0.6)
+
+
+def test_predictions_that_come_in_pieces() -> None:
+    draws = torch.Generator().manual_seed(0)
+    plain, other = CorruptionErrors(subset="all"), CorruptionErrors(subset="all")
+    normalized = CorruptionErrors(normalizers=ALEXNET)
+    errors: dict[str, list[float]] = {}
+    for name in SUBSETS["all"]:
+        errors[name] = []
+        for severity in range(1, 6):
+            predicted = torch.randint(0, 3, (20,), generator=draws)
+            targets = torch.zeros(20, dtype=torch.int64)
+            plain.update(predicted[:7], targets[:7], corruption=name, severity=severity)
+            other.update(predicted[7:], targets[7:], corruption=name, severity=severity)
+            errors[name].append((predicted != 0).float().mean().item())
+            assert normalized(predicted, targets, corruption=name, severity=severity) == pytest.approx(errors[name][-1])
+    plain.merge(other)
+    assert plain.compute().per_corruption == pytest.approx(mean_corruption_error(errors, subset="all").per_corruption)
+    assert plain.compute().subset == "all"
+    assert normalized.compute() == pytest.approx(mean_corruption_error(errors, normalizers=ALEXNET))
+    assert plain.errors()["fog"] == pytest.approx(errors["fog"])
+
+
+def test_pieces_that_are_missing_are_named() -> None:
+    metric = CorruptionErrors()
+    with pytest.raises(InputError, match="call update first"):
+        metric.compute()
+    classes = torch.zeros(2, dtype=torch.int64)
+    for severity in (1, 2, 4):
+        metric.update(classes, classes, corruption="fog", severity=severity)
+    with pytest.raises(InputError, match="no predictions of fog 3, fog 5; all five"):
+        metric.compute()
+    with pytest.raises(InputError, match="unknown corruption 'fogg'"):
+        metric.update(classes, classes, corruption="fogg", severity=1)
+    with pytest.raises(InputError, match="severity: got 6"):
+        metric.update(classes, classes, corruption="fog", severity=6)

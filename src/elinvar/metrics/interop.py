@@ -25,7 +25,7 @@ def _wrapper(kind: type[Accumulator]) -> Any:
         base: Any = import_module("torchmetrics").Metric
     except ImportError as error:
         raise InputError(
-            "torchmetrics is not installed; the metrics here work without it, or: pip install torchmetrics"
+            "torchmetrics is not installed: pip install torchmetrics, or use the accumulator itself"
         ) from error
 
     def start(self: Any, accumulator: Accumulator, **settings: Any) -> None:
