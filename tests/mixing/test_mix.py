@@ -22,6 +22,7 @@ from elinvar.mixing import (
     blend,
     method,
     mix,
+    zero_mean,
 )
 from elinvar.mixing.backend import Backend
 from elinvar.mixing.base import FIRST, check_label
@@ -133,6 +134,22 @@ def test_probability_leaves_examples_as_they_are(backend: Backend) -> None:
     never = Mix("random_rows", classes=1000, probability=0.0, backend=backend)(first, labels, keys=drawn)
     assert never[0].equal(first)
     assert never[1].equal(torch.eye(1000))
+
+
+@on_both
+def test_beside_zero_mean_images_all_have_zero_mean(backend: Backend) -> None:
+    first, labels, drawn = noise(60, 3, 8, 8), torch.arange(60), keys(60)
+    for chosen, probability in (("bcplus", 0.5), (Choice(("mixup", "vh_bcplus")), 1.0)):
+        mixing = Mix(chosen, classes=60, probability=probability, backend=backend)
+        made, soft = mixing(first, labels, keys=drawn)
+        whole = made[(soft.diagonal() == 1)] if probability < 1 else made[soft.amax(1) < 1]
+        assert len(whole) > 10
+        if probability < 1:
+            assert torch.allclose(whole, zero_mean(first)[soft.diagonal() == 1], atol=1e-6)
+        assert float(made.mean()) == pytest.approx(0.0, abs=0.02)
+    kept = Mix(BCPlus(center=False), classes=60, probability=0.5, backend=backend)(first, labels, keys=drawn)
+    left = kept[1].diagonal() == 1
+    assert kept[0][left].equal(first[left])
 
 
 def test_a_choice_with_zero_mean_images_is_floating_point() -> None:

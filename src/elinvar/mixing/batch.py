@@ -12,6 +12,8 @@ from ..check import InputError
 from ..rng import uniform
 from .backend import Backend, blend_parts
 from .base import FIRST, Method, Mixing
+from .center import zero_mean
+from .concat import BCPlus, VHBCPlus
 from .linear import Unmixed
 from .pairing import Pairing, check_pairing, partners
 from .table import method as named
@@ -100,6 +102,9 @@ class Mix:
         home = device if torch.compiler.is_compiling() else torch.device("cpu")
         keys = torch.randint(LOWEST, HIGHEST, (len(images),), device=home) if keys is None else keys.to(home)
         methods, weights = zip(*self.options(), strict=True)
+        if len(methods) > 1 and any(isinstance(one, BCPlus | VHBCPlus) and one.center for one in methods):
+            # All images of a batch have zero mean, or none: also those that are mixed otherwise, or not at all.
+            images, second = zero_mean(images), zero_mean(second)
         u = _uniform(keys, FIRST + max(one.draws for one in methods))
         rows = partners(self.pairing, u[:, :2]) if partner is None else torch.arange(len(images), device=home)
         count = len(rows)
