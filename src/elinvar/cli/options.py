@@ -10,6 +10,7 @@ from rich.console import Console
 
 from ..check import InputError
 from ..rng import Seeds, Source
+from ..shift import FrostTextures, load_frost
 
 
 class Parser(ArgumentParser):
@@ -43,6 +44,32 @@ def device(name: str | None) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise InputError(f"--device {name}: {str(error).splitlines()[0]}; use cpu, or a GPU that is there") from error
     return chosen
+
+
+def add_frost(made: Parser) -> None:
+    """The option that says where the photographs of frost are."""
+    made.add_argument(
+        "--frost-dir", type=str, default=None,
+        help="folder with the benchmark's photographs frost1 to frost5; default: grown pictures of frost",
+    )  # fmt: skip
+
+
+def frost(directory: str | None) -> FrostTextures | None:
+    """The photographs below `directory`; None for the grown pictures."""
+    return None if directory is None else load_frost(directory)
+
+
+def words(text: str) -> list[str]:
+    """The items of a list with commas."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def numbers(option: str, text: str) -> tuple[float, ...]:
+    """`0.5,0.5,0.5`; raises `InputError` for what is no list of numbers."""
+    try:
+        return tuple(float(word) for word in words(text))
+    except ValueError as error:
+        raise InputError(f"{option}: got {text!r}, expected numbers with commas, as in 0.5,0.5,0.5") from error
 
 
 def seeds(base: int, others: list[str]) -> Seeds:

@@ -7,6 +7,8 @@ from functools import cached_property
 from typing import Any
 
 import torch
+from jaxtyping import Int64
+from torch import Tensor
 
 from ..check import InputError
 from ..data import CorruptedFiles, Split
@@ -34,8 +36,10 @@ class CorruptedImages(ABC):
         """Raise `InputError` unless every corruption in `names` can be had, before minutes are spent."""
 
     @abstractmethod
-    def batches(self, name: str, severity: int, batch_size: int, device: torch.device) -> Iterator[Batch]:
-        """The test set under one corruption, in its own order."""
+    def batches(
+        self, name: str, severity: int, batch_size: int, device: torch.device, order: Int64[Tensor, " m"] | None = None
+    ) -> Iterator[Batch]:
+        """The test set under one corruption, in its own order, or the images at the places `order`."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +70,12 @@ class Generated(CorruptedImages):
         except InputError as error:
             raise InputError(f"these images cannot be corrupted ({error}); judge them with --suites clean") from error
 
-    def batches(self, name: str, severity: int, batch_size: int, device: torch.device) -> Iterator[Batch]:
-        everything = self.split.batches(torch.arange(len(self.split)), batch_size, device=device)
-        return (corrupt(batch, name, severity, frost=self.frost) for batch in everything)
+    def batches(
+        self, name: str, severity: int, batch_size: int, device: torch.device, order: Int64[Tensor, " m"] | None = None
+    ) -> Iterator[Batch]:
+        places = torch.arange(len(self.split)) if order is None else order
+        plain = self.split.batches(places, batch_size, device=device)
+        return (corrupt(batch, name, severity, frost=self.frost) for batch in plain)
 
 
 @dataclass(frozen=True)
@@ -87,6 +94,8 @@ class Published(CorruptedImages):
     def check(self, names: tuple[str, ...]) -> None:
         self.files.require(names, SEVERITIES)
 
-    def batches(self, name: str, severity: int, batch_size: int, device: torch.device) -> Iterator[Batch]:
+    def batches(
+        self, name: str, severity: int, batch_size: int, device: torch.device, order: Int64[Tensor, " m"] | None = None
+    ) -> Iterator[Batch]:
         split = self.files.split(name, severity)
-        return split.batches(torch.arange(len(split)), batch_size, device=device)
+        return split.batches(torch.arange(len(split)) if order is None else order, batch_size, device=device)
