@@ -21,6 +21,11 @@ def below(value: float, dtype: torch.dtype) -> float:
     return float(nearest.item())
 
 
+def within(bounds: tuple[float, float], dtype: torch.dtype) -> tuple[float, float]:
+    """The lowest and the highest number of `dtype` that lie in `bounds`."""
+    return -below(-bounds[0], dtype), below(bounds[1], dtype)
+
+
 def toward(images: Float[Tensor, "*shape"], moves: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """images + moves, rounded toward the images, so that |result - images| <= |moves| holds exactly.
 

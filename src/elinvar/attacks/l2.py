@@ -7,7 +7,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ..rng import uniform
-from .exact import toward
+from .exact import toward, within
 from .threat import Bounds, Projection, Threat
 
 
@@ -32,27 +32,28 @@ class L2(Threat):
         # Rounding of a difference, of its scaling, and of the norm, which is summed in float64.
         slack = 8 * torch.finfo(images.dtype).eps + 64 * torch.finfo(torch.float64).eps
         radius = self.eps * (1 - slack)
+        low, high = within(bounds, images.dtype)
 
         def project(points: Tensor) -> Tensor:
             moves = points.sub_(images)
             length = self.size(moves)
             factor = torch.where(length > radius, radius / length, 1.0)
-            return toward(images, moves.mul_(factor.view(-1, 1, 1, 1))).clamp_(*bounds)
+            return toward(images, moves.mul_(factor.view(-1, 1, 1, 1))).clamp_(low, high)
 
         return project
 
     def start(self, images: Float[Tensor, "n c h w"], stream: Int64[Tensor, " n"]) -> Float[Tensor, "n c h w"]:
         count = images[0].numel()
-        u = uniform(stream, count + 1) + 2.0**-54  # not 0
+        u = uniform(stream, count + 1).clamp_(min=2.0**-54)
         normal = torch.special.ndtri(u[:, 1:])
+        length: Tensor = torch.linalg.vector_norm(normal, dim=1, keepdim=True)
         radius = self.eps * u[:, :1] ** (1 / count)
-        return (normal * (radius / normal.norm(dim=1, keepdim=True))).to(images.dtype).view(images.shape)
+        return (normal * (radius / length)).to(images.dtype).view(images.shape)
 
     def direction(self, gradient: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
         gradient = gradient.nan_to_num_(0.0)
         # Squares of very small or large values leave the range of floating point: divide by the largest value first.
         tiny = torch.finfo(gradient.dtype).tiny
-        gradient = gradient.div_(gradient.abs().amax((1, 2, 3), keepdim=True).clamp_(min=tiny))
+        gradient.div_(gradient.abs().amax((1, 2, 3), keepdim=True).clamp_(min=tiny))
         length: Tensor = torch.linalg.vector_norm(gradient, dim=(1, 2, 3), keepdim=True)
-        unit: Tensor = gradient.div_(length.clamp_(min=tiny))
-        return unit
+        return gradient.div_(length.clamp_(min=tiny))

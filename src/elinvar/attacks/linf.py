@@ -8,7 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ..rng import bits
-from .exact import below, toward
+from .exact import below, toward, within
 from .threat import Bounds, Projection, Threat
 
 
@@ -29,7 +29,7 @@ class Linf(Threat):
 
     def around(self, images: Float[Tensor, "n c h w"], bounds: Bounds) -> Projection:
         radius = torch.full_like(images, below(self.eps, images.dtype))
-        low, high = -below(-bounds[0], images.dtype), below(bounds[1], images.dtype)
+        low, high = within(bounds, images.dtype)
         lower, upper = toward(images, -radius).clamp_(min=low), toward(images, radius).clamp_(max=high)
         return lambda points: points.clamp_(lower, upper)
 
