@@ -53,8 +53,8 @@ def test_the_result_names_its_subset(subset: str, count: int) -> None:
 
 
 def test_top5_distances_with_and_without_a_normalizer() -> None:
-    assert mean_top5_distance(flat(3.0)) == 3
-    assert mean_top5_distance(flat(3.0), normalizers=flat(4.0)) == 75
+    assert float(mean_top5_distance(flat(3.0))) == 3
+    assert float(mean_top5_distance(flat(3.0), normalizers=flat(4.0))) == 75
 
 
 def test_videos_that_come_in_pieces() -> None:

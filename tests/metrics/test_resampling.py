@@ -121,7 +121,7 @@ def test_mistakes_are_answered() -> None:
         bootstrap_mean(values.view(5, 2))
     for settings in ({"level": 0.0}, {"level": 1.0}, {"resamples": 0}):
         with pytest.raises(InputError, match="expected a level between 0 and 1"):
-            bootstrap_mean(values, **settings)  # type: ignore[arg-type]
+            bootstrap_mean(values, **settings)
     with pytest.raises(InputError, match="strata: got shape"):
         unwrap(bootstrap)(metrics.overconfidence, values, strata=torch.zeros(3, dtype=torch.int64))
     with pytest.raises(InputError, match="tensors of n >= 1"):
