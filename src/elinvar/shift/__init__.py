@@ -1,9 +1,16 @@
 """Images that are not from the training distribution: corruptions at five severities."""
 
 from .corrupt import corrupt as corrupt
+from .fourier import fourier_basis as fourier_basis
+from .fourier import fourier_images as fourier_images
+from .fourier_heatmap import FourierHeatmap as FourierHeatmap
+from .fourier_heatmap import fourier_heatmap as fourier_heatmap
 from .frost import FrostTextures as FrostTextures
 from .frost import frost_textures as frost_textures
 from .frost import load_frost as load_frost
+from .low_pass import LowPassCurve as LowPassCurve
+from .low_pass import low_pass as low_pass
+from .low_pass import low_pass_curve as low_pass_curve
 from .severity import LEVELS as LEVELS
 from .severity import SEVERITY as SEVERITY
 from .severity import Constants as Constants

@@ -131,20 +131,29 @@ def motion_taps(radius: float, sigma: float) -> Weights:
 
 
 @lru_cache(maxsize=32)
-def plan_motion_blur(level: tuple[float, ...], frame: Frame) -> tuple[Weights, Indices, Indices]:
+def plan_motion_blur(
+    level: tuple[float, ...], frame: Frame, low: float = -45.0, span: float = 90.0
+) -> tuple[float, float, Weights, Indices, Indices]:
+    """`low` and `span` in degrees: directions are drawn from `low` to `low + span`."""
     weights = motion_taps(*level)
-    return weights, replicated(frame.height, len(weights)), replicated(frame.width, len(weights))
+    return low, span, weights, replicated(frame.height, len(weights)), replicated(frame.width, len(weights))
 
 
 def motion_blur(
-    x: Float64[Tensor, "n c h w"], streams: Int64[Tensor, " n"], weights: Weights, rows: Indices, columns: Indices
+    x: Float64[Tensor, "n c h w"],
+    streams: Int64[Tensor, " n"],
+    low: float,
+    span: float,
+    weights: Weights,
+    rows: Indices,
+    columns: Indices,
 ) -> Float64[Tensor, "n c h w"]:
     """sum_i k_i x at the pixel nearest to i steps in a direction of -45 to 45 degrees; the edge pixel goes on outside.
 
     Whole levels are rounded, not truncated: ImageMagick, which the benchmark called, returns 8-bit pixels.
     Draws: the angle is draw 0.
     """
-    angle = (uniform(streams, 1)[:, 0] * 90 - 45) * (np.pi / 180)
+    angle = (uniform(streams, 1)[:, 0] * span + low) * (np.pi / 180)
     return drag(x, angle, weights, rows, columns)
 
 

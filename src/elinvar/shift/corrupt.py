@@ -14,7 +14,7 @@ from ..rng import MASK, fold, fresh_key, streams
 from .frame import Frame
 from .frost import FrostTextures
 from .severity import LEVELS
-from .table import KNOWN, Corruption
+from .table import KNOWN, Operation
 
 PIECE_COMPILED = 1 << 16  # pixels times channels of a piece: two float64 buffers stay in a core's cache
 PIECE_BATCHED = 1 << 22
@@ -73,7 +73,6 @@ def corrupt(
     level = corruption.severity.level(severity, height, width)
     own = streams(fold(name, severity), example_streams(n, key, keys).to(images.device))
     plan = corruption.plan(level, Frame(channels, height, width, frost_textures))
-    run = compiled if images.device.type == "cpu" else batched
     return run(corruption, images.detach(), own, plan)
 
 
@@ -93,11 +92,18 @@ def example_streams(n: int, key: object, keys: object) -> Int64[Tensor, " {n}"]:
     return keys
 
 
+def run(
+    operation: Operation, images: Shaped[Tensor, "n c h w"], own: Int64[Tensor, " n"], plan: tuple[Any, ...]
+) -> Shaped[Tensor, "n c h w"]:
+    """The operation on checked images, by the back end of their device; `own` are the streams of its draws."""
+    return (compiled if images.device.type == "cpu" else batched)(operation, images, own, plan)
+
+
 def compiled(
-    corruption: Corruption, images: Shaped[Tensor, "n c h w"], own: Int64[Tensor, " n"], plan: tuple[Any, ...]
+    operation: Operation, images: Shaped[Tensor, "n c h w"], own: Int64[Tensor, " n"], plan: tuple[Any, ...]
 ) -> Shaped[Tensor, "n c h w"]:
     """The CPU back end: pieces of the batch on threads, each image in cache."""
-    kernel = corruption.compiled()
+    kernel = operation.compiled()
     exact = images if images.dtype in (torch.uint8, torch.float32, torch.float64) else images.float()
     source = exact.contiguous().numpy()
     target = np.empty_like(source)
@@ -108,8 +114,8 @@ def compiled(
         if source.dtype != np.uint8:
             x *= 255
         result = np.empty_like(x)
-        kernel(x, *((words[start:stop],) if corruption.stochastic else ()), *plan, result)
-        _store(result, target[start:stop], corruption.rounded)
+        kernel(x, *((words[start:stop],) if operation.stochastic else ()), *plan, result)
+        _store(result, target[start:stop], operation.rounded)
 
     for_pieces(work, len(source), max(1, PIECE_COMPILED // max(1, source[:1].size)))
     return torch.from_numpy(target).to(images.dtype)
@@ -127,7 +133,7 @@ def _store(result: NDArray[np.float64], target: NDArray[Any], rounded: bool) -> 
 
 
 def batched(
-    corruption: Corruption, images: Shaped[Tensor, "n c h w"], own: Int64[Tensor, " n"], plan: tuple[Any, ...]
+    operation: Operation, images: Shaped[Tensor, "n c h w"], own: Int64[Tensor, " n"], plan: tuple[Any, ...]
 ) -> Shaped[Tensor, "n c h w"]:
     """The tensor back end, for any device with float64: the same definition over a whole piece of the batch at once."""
     target = torch.empty_like(images, memory_format=torch.contiguous_format)
@@ -135,8 +141,8 @@ def batched(
     for start in range(0, len(images), step):
         piece = slice(start, start + step)
         x = images[piece].double() if images.dtype == torch.uint8 else images[piece].double() * 255
-        result = corruption.batched(x, *((own[piece],) if corruption.stochastic else ()), *plan)
-        target[piece] = _stored(result, images.dtype, corruption.rounded)
+        result = operation.batched(x, *((own[piece],) if operation.stochastic else ()), *plan)
+        target[piece] = _stored(result, images.dtype, operation.rounded)
     return target
 
 

@@ -35,19 +35,25 @@ STEPS = [
     if (abs(dy), abs(dx)) in ((0, 1), (1, 0), (1, 1), (1, 2), (2, 1))
 ]
 
+STILL = ((1.0,), 0)  # drops that do not run
+
+Fall = tuple[tuple[float, ...], int]  # what a column is convolved with, and how many rows it first moves up
 Plan = tuple[
-    float, float, Weights, Indices, Indices, float, float, bool, Weights, Indices, Indices, Weights
-]  # fmt: skip
+    float, float, Weights, Indices, Indices, float, Weights, int, int, float, bool, Weights, Indices, Indices, Weights
+]
 
 
 @lru_cache(maxsize=32)
-def plan_spatter(level: tuple[float, ...], frame: Frame) -> Plan:
+def plan_spatter(level: tuple[float, ...], frame: Frame, fall: Fall = STILL, falls: int = 0) -> Plan:
+    """The layer runs down `falls` times by `fall` before it is shown: not in the corruption."""
     mean, std, sigma, cut, strength, mud = level
     taps, mud_taps = gaussian_taps(sigma, 4.0), gaussian_taps(strength, 4.0)
-    tables = [replicated(side, len(t) - 1) for t in (taps, mud_taps) for side in (frame.height, frame.width)]
+    rows, columns = replicated(frame.height, len(taps) - 1), replicated(frame.width, len(taps) - 1)
+    mud_rows, mud_columns = (replicated(side, len(mud_taps) - 1) for side in (frame.height, frame.width))
     colour = MUD if mud else WATER
-    shown = colour if frame.channels == 3 else (GREY @ colour)[None]
-    return mean, std, taps, tables[0], tables[1], cut, strength, bool(mud), mud_taps, tables[2], tables[3], shown
+    shown = colour if frame.channels == 3 else np.array([GREY @ colour])
+    layer = mean, std, taps, rows, columns, cut, np.array(fall[0]), fall[1], falls
+    return *layer, strength, bool(mud), mud_taps, mud_rows, mud_columns, shown
 
 
 def spatter(
@@ -59,6 +65,9 @@ def spatter(
     rows: Indices,
     columns: Indices,
     cut: float,
+    fall: Weights,
+    above: int,
+    falls: int,
     strength: float,
     mud: bool,
     mud_taps: Weights,
@@ -78,9 +87,21 @@ def spatter(
     field = normal(streams, height * width).view(n, height, width) * std + mean
     layer = smooth(field, taps, rows, columns)
     layer = torch.where(layer < cut, 0.0, layer)
+    for _ in range(falls):
+        layer = run_down(layer, fall, above)
     if mud:
         return muddy(x, layer, cut, mud_taps, mud_rows, mud_columns, colour)
     return wet(x, layer, strength, colour)
+
+
+def run_down(layer: Float64[Tensor, "n h w"], fall: Weights, above: int) -> Float64[Tensor, "n h w"]:
+    """Each column convolved with `fall`, beginning `above` rows into the full convolution; nothing beyond the image."""
+    height, size = layer.shape[1], len(fall)
+    padded = pad(layer, (0, 0, size, size))
+    total = torch.zeros_like(layer)
+    for k, weight in enumerate(fall.tolist()):
+        total = total + padded[:, size + above - k :][:, :height] * weight
+    return total
 
 
 def wet(

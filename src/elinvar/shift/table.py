@@ -4,7 +4,7 @@ One row and one kernel make a corruption; the row's tests come with it.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib import import_module
 from types import MappingProxyType
@@ -26,30 +26,43 @@ class Group(StrEnum):
     DIGITAL = "digital"
 
 
-def _as_is(level: tuple[float, ...], frame: Frame) -> tuple[float, ...]:
-    del frame
-    return level
-
-
 @dataclass(frozen=True)
-class Corruption:
-    """One corruption: what it needs and how it is done.
+class Operation:
+    """What is done to a batch: one function in each back end.
 
     stochastic  it draws; its functions take one stream for each image
     batched     the tensor back end: grey levels (n, c, h, w) float64 [, streams], *plan -> grey levels, not clipped
-    plan        (parameters of the severity, frame) -> what both back ends take; by default the parameters
     rounded     uint8 results are rounded to the nearest level; all others are truncated, as the benchmark stores them
-    grey        images of one channel are allowed besides R, G, B
-    tolerance   largest difference of the two back ends before storing, in grey levels; they share their draws
-    growing     the mean squared change grows with severity
     """
 
     name: str
     group: Group
     stochastic: bool
     batched: Callable[..., Tensor]
+    rounded: bool = field(default=False, kw_only=True)
+
+    def compiled(self) -> Callable[..., None]:
+        """The compiled back end, loaded on demand: (grey levels [, streams], *plan, out)."""
+        kernels = import_module(f"{__package__}.kernels.{self.group}")
+        return getattr(kernels, self.name)  # type: ignore[no-any-return]
+
+
+def _as_is(level: tuple[float, ...], frame: Frame) -> tuple[float, ...]:
+    del frame
+    return level
+
+
+@dataclass(frozen=True)
+class Corruption(Operation):
+    """One corruption: the operation, and how it is set.
+
+    plan        (parameters of the severity, frame) -> what both back ends take; by default the parameters
+    grey        images of one channel are allowed besides R, G, B
+    tolerance   largest difference of the two back ends before storing, in grey levels; they share their draws
+    growing     the mean squared change grows with severity
+    """
+
     plan: Callable[[tuple[float, ...], Frame], tuple[Any, ...]] = _as_is
-    rounded: bool = False
     grey: bool = True
     tolerance: float = 1e-9
     growing: bool = True
@@ -58,11 +71,6 @@ class Corruption:
     def severity(self) -> Severity:
         """The constants of the five levels."""
         return SEVERITY[self.name]
-
-    def compiled(self) -> Callable[..., None]:
-        """The compiled back end, loaded on demand: (grey levels [, streams], *plan, out)."""
-        kernels = import_module(f"{__package__}.kernels.{self.group}")
-        return getattr(kernels, self.name)  # type: ignore[no-any-return]
 
 
 _ROWS = (

@@ -23,12 +23,13 @@ WIBBLE = 100.0
 
 @lru_cache(maxsize=32)
 def plan_snow(
-    level: tuple[float, ...], frame: Frame
-) -> tuple[float, float, NDArray[np.int32], Weights, float, Weights, Indices, Indices, float]:
+    level: tuple[float, ...], frame: Frame, low: float = -135.0, span: float = 90.0
+) -> tuple[float, float, NDArray[np.int32], Weights, float, float, float, Weights, Indices, Indices, float]:
+    """`low` and `span` in degrees: directions are drawn from `low` to `low + span`."""
     mean, std, zoom, cut, radius, sigma, mix = level
     taps = motion_taps(radius, sigma)
     tables = replicated(frame.height, len(taps)), replicated(frame.width, len(taps))
-    return mean, std, *zoom_stencil((zoom,), frame.height, frame.width), cut, taps, *tables, mix
+    return mean, std, *zoom_stencil((zoom,), frame.height, frame.width), cut, low, span, taps, *tables, mix
 
 
 def snow(
@@ -39,6 +40,8 @@ def snow(
     index: NDArray[np.int32],
     weight: Weights,
     cut: float,
+    low: float,
+    span: float,
     taps: Weights,
     rows: Indices,
     columns: Indices,
@@ -55,7 +58,7 @@ def snow(
     field = normal(streams, height * width, start=1).view(n, 1, height, width) * std + mean
     layer = gather(field, index, weight)
     layer = (torch.where(layer < cut, 0.0, layer).clamp(0, 1) * 255).floor()
-    angle = (uniform(streams, 1)[:, 0] * 90 - 135) * (np.pi / 180)
+    angle = (uniform(streams, 1)[:, 0] * span + low) * (np.pi / 180)
     layer = (drag(layer, angle, taps, rows, columns) + 0.5).floor() / 255
     x = x / 255
     grey = x if x.shape[1] == 1 else x[:, :1] * GREY[0] + x[:, 1:2] * GREY[1] + x[:, 2:] * GREY[2]

@@ -76,11 +76,18 @@ def glass_blur(
 
 @kernel
 def motion_blur(
-    x: Images, streams: NDArray[np.uint64], weights: Weights, rows: Indices, columns: Indices, out: Images
+    x: Images,
+    streams: NDArray[np.uint64],
+    low: float,
+    span: float,
+    weights: Weights,
+    rows: Indices,
+    columns: Indices,
+    out: Images,
 ) -> None:
     down, right = np.empty(weights.size, np.int64), np.empty(weights.size, np.int64)
     for i in range(len(x)):
-        angle = (uniform(streams[i], 0) * 90 - 45) * (np.pi / 180)
+        angle = (uniform(streams[i], 0) * span + low) * (np.pi / 180)
         sampling.set_direction(angle, down, right)
         for c in range(x.shape[1]):
             sampling.correlate(x[i, c], down, right, weights, rows, columns, out[i, c])

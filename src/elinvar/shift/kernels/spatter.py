@@ -87,10 +87,11 @@ def canny(plane: Whole, padded: Whole, edges: Whole) -> None:
 
 @inlined
 def _relax(wide: Whole, y: int, x: int, s: int) -> int:
+    # the nearest edge by way of the neighbours above and to the left (s = 1), or below and to the right (s = -1)
     near = min(wide[y - s, x - 1], wide[y - s, x + 1]) + DIAGONAL
     side = min(wide[y - s, x], wide[y, x - s]) + ONE
     jump = min(min(wide[y - 2 * s, x - 1], wide[y - 2 * s, x + 1]), min(wide[y - s, x - 2], wide[y - s, x + 2])) + LONG
-    return min(min(near, side), min(jump, wide[y, x]))
+    return int(min(min(near, side), min(jump, wide[y, x])))
 
 
 @kernel
@@ -110,8 +111,9 @@ def distance(edges: Whole, wide: Whole) -> None:
 def equalize(plane: Whole) -> None:
     """Spread the levels so that each is as frequent as any, in place."""
     counts = np.zeros(256, np.int64)
-    for level in plane.flat:
-        counts[level] += 1
+    for y in range(plane.shape[0]):
+        for x in range(plane.shape[1]):
+            counts[plane[y, x]] += 1
     first = 0
     while counts[first] == 0:
         first += 1
@@ -193,6 +195,20 @@ def muddy(
 
 
 @kernel
+def run_down(layer: Plane, fall: Weights, above: int, out: Plane) -> None:
+    """out[y] = sum_k fall_k layer[y + above - k]: each column moves down a little; nothing comes in from outside."""
+    height, width = layer.shape
+    for y in range(height):
+        for z in range(width):
+            out[y, z] = 0.0
+        for k in range(fall.size):
+            row = y + above - k
+            if 0 <= row < height:
+                for z in range(width):
+                    out[y, z] += layer[row, z] * fall[k]
+
+
+@kernel
 def spatter(
     x: Images,
     streams: NDArray[np.uint64],
@@ -202,6 +218,9 @@ def spatter(
     rows: Indices,
     columns: Indices,
     cut: float,
+    fall: Weights,
+    above: int,
+    falls: int,
     strength: float,
     mud: bool,
     mud_taps: Weights,
@@ -221,6 +240,9 @@ def spatter(
         for y in range(height):
             for z in range(width):
                 layer[y, z] = 0.0 if layer[y, z] < cut else layer[y, z]
+        for _ in range(falls):
+            run_down(layer, fall, above, field)
+            layer, field = field, layer
         if mud:
             muddy(x[i], layer, cut, mud_taps, mud_rows, mud_columns, colour, out[i])
         else:

@@ -35,6 +35,8 @@ def snow(
     index: NDArray[np.int32],
     weight: Weights,
     cut: float,
+    low: float,
+    span: float,
     taps: Weights,
     rows: Indices,
     columns: Indices,
@@ -54,7 +56,7 @@ def snow(
         for j in range(field.size):
             flake = zoomed[0, j]
             zoomed[0, j] = 0.0 if flake < cut else np.floor(min(max(flake, 0.0), 1.0) * 255.0)
-        sampling.set_direction((uniform(streams[i], 0) * 90 - 135) * (np.pi / 180), down, right)
+        sampling.set_direction((uniform(streams[i], 0) * span + low) * (np.pi / 180), down, right)
         sampling.correlate(layer, down, right, taps, rows, columns, blurred)
         for y in range(height):
             for z in range(width):
