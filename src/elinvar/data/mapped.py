@@ -31,6 +31,7 @@ def open_array(path: Path) -> NDArray[np.generic]:
             f"{path}: cannot be read as a plain array ({' '.join(str(error).split())}); {AGAIN}"
         ) from error
     if not isinstance(found, np.ndarray):
+        found.close()
         raise InputError(f"{path}: is a zip archive, expected one array; {AGAIN}")
     return found
 

@@ -1,6 +1,6 @@
 """Measures of calibration beyond those of every set: several binnings, the sign of the gap, severities."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from .. import metrics
 from .evaluation import Calibration
@@ -32,8 +32,16 @@ def calibration(clean: Predictions, corrupted: Mapping[str, Sequence[Predictions
         clean=measures(clean),
         corrupted=_mean(pooled),
         by_severity=[_mean(rows) for rows in levels],
-        subset=f"mean over {len(corrupted)} corruptions",
+        subset=f"mean over {subset(corrupted)}",
     )
+
+
+def subset(names: Iterable[str]) -> str:
+    """Which corruptions these are, in words."""
+    given = set(names)
+    kinds = {"of the benchmark": metrics.SUBSETS["benchmark"], "for validation": metrics.SUBSETS["validation"]}
+    kind = next((f" {words}" for words, members in kinds.items() if given == set(members)), "")
+    return f"{len(given)} corruptions{kind}"
 
 
 def _mean(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -10,7 +10,7 @@ from .. import metrics, shift
 from ..check import InputError, unknown
 from ..data import Split
 from ..data.corrupting import corrupt as corrupt
-from .calibrated import calibration
+from .calibrated import calibration, subset
 from .evaluation import Calibration, Scores, Shift
 from .images import SEVERITIES as SEVERITIES
 from .images import CorruptedImages, Generated
@@ -148,7 +148,7 @@ def _summary(found: dict[str, list[Predictions]], generator: str) -> Shift:
         means["error"] = float(metrics.mean_corruption_error(errors))
     everything = Predictions.pooled([part for parts in found.values() for part in parts])
     return Shift(
-        subset=f"{len(errors)} corruptions x {len(SEVERITIES)} severities",
+        subset=f"{subset(found)} x {len(SEVERITIES)} severities",
         generator=generator,
         errors=errors,
         pooled=rows,
