@@ -1,4 +1,4 @@
-"""Images that are not from the training distribution: corruptions at five severities."""
+"""Images that are not from the training distribution: corruptions, perturbations frame by frame, Fourier noise."""
 
 from .corrupt import corrupt as corrupt
 from .fourier import fourier_basis as fourier_basis
@@ -11,6 +11,11 @@ from .frost import load_frost as load_frost
 from .low_pass import LowPassCurve as LowPassCurve
 from .low_pass import low_pass as low_pass
 from .low_pass import low_pass_curve as low_pass_curve
+from .perturb import perturb as perturb
+from .perturb import perturbation_frames as perturbation_frames
+from .perturbation import EXTRA_PERTURBATIONS as EXTRA_PERTURBATIONS
+from .perturbation import PERTURBATIONS as PERTURBATIONS
+from .perturbation import Perturbation as Perturbation
 from .severity import LEVELS as LEVELS
 from .severity import SEVERITY as SEVERITY
 from .severity import Constants as Constants
