@@ -1,4 +1,4 @@
-"""Cross-entropy against class numbers or soft targets."""
+"""Cross-entropy against class numbers or soft targets, with or without label smoothing."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,12 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from ..check import InputError
+from ..check import InputError, unknown
 from ..views import Logits, Views
-from .total import Loss, Objective, check_names, check_weight
+from .loss import Loss
+from .smoothing import CONVENTIONS, check_class_numbers, smooth_targets
+from .total import Objective, check_names, check_weight
+from .wide import wide
 
 
 def cross_entropy(
@@ -31,13 +34,10 @@ def cross_entropy(
     n, classes = logits.shape
     if targets.shape not in ((n,), (n, classes)):
         raise InputError(f"targets: got shape {tuple(targets.shape)}, expected ({n},) or ({n}, {classes})")
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    logits = wide(logits)
     if targets.ndim == 2:
         return F.cross_entropy(logits, targets.to(logits.dtype), reduction="none")
-    if n and targets.device.type == "cpu":
-        low, high = (int(value) for value in torch.aminmax(targets))
-        if low < 0 or high >= classes:
-            raise InputError(f"targets: got class numbers {low} to {high}, expected 0 to {classes - 1}")
+    check_class_numbers(targets, classes)
     return F.cross_entropy(logits, targets, reduction="none")
 
 
@@ -46,16 +46,31 @@ class CrossEntropy(Objective):
     """`weight` times the mean over the views named in `over` of their mean cross-entropy.
 
     Two views of one batch give (L_1 + L_2) / 2 (Merchant et al. 2020, Algorithm 1); a view of fewer examples counts as
-    much as the others.
+    much as the others. `weight=len(over)` makes it the sum (Li et al. 2023, equation 5).
+
+    smoothing    s of `smooth_targets`, applied to the targets of each view, which may be soft already
+    convention   of the smoothing: "others" or "uniform"
     """
 
     over: tuple[str, ...] = ("clean",)
     weight: float = 1.0
+    smoothing: float = 0.0
+    convention: str = "others"
 
     def __post_init__(self) -> None:
         check_names("over", self.over, at_least=1)
         check_weight(self.weight)
+        if self.convention not in CONVENTIONS:
+            raise unknown("convention of label smoothing", self.convention, CONVENTIONS)
+        if not 0.0 <= self.smoothing <= 1.0:
+            raise InputError(f"smoothing: got {self.smoothing}, expected 0 to 1")
 
     def __call__(self, logits: Logits, views: Views) -> Loss:
-        losses = [cross_entropy(logits[name], views[name].targets).mean() for name in self.over]
+        losses = [cross_entropy(logits[name], self._targets(logits, views, name)).mean() for name in self.over]
         return Loss.of(f"cross_entropy({', '.join(self.over)})", torch.stack(losses).mean(), self.weight)
+
+    def _targets(self, logits: Logits, views: Views, name: str) -> Tensor:
+        targets = views[name].targets
+        if not self.smoothing:
+            return targets
+        return smooth_targets(targets, logits[name].shape[1], self.smoothing, self.convention)

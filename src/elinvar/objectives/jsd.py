@@ -17,7 +17,9 @@ from torch import Tensor
 
 from ..check import InputError
 from ..views import Logits, Views
-from .total import Loss, Objective, check_names, check_weight
+from .loss import Loss
+from .total import Objective, check_names, check_same_examples, check_weight
+from .wide import wide
 
 
 def jensen_shannon(logits: Float[Tensor, "views n classes"]) -> Float[Tensor, " n"]:
@@ -33,7 +35,7 @@ def jensen_shannon(logits: Float[Tensor, "views n classes"]) -> Float[Tensor, " 
     views = len(logits)
     if not views:
         raise InputError("the Jensen-Shannon divergence needs at least one view, got none")
-    log_p = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
+    log_p = wide(logits).log_softmax(-1)
     # log(p_v / m) by way of the view with the largest probability. That probability cancels: it needs no gradient.
     below = log_p - log_p.detach().amax(0)
     log_ratio = below - torch.log1p(torch.expm1(below).mean(0))
@@ -58,8 +60,6 @@ class Consistency(Objective):
         check_weight(self.weight)
 
     def __call__(self, logits: Logits, views: Views) -> Loss:
-        index = [views[name].index for name in self.over]
-        if any(rows is not index[0] and not torch.equal(rows, index[0]) for rows in index):
-            raise InputError(f"the views {', '.join(self.over)} hold different examples, or hold them in another order")
+        check_same_examples(views, self.over)
         value = jensen_shannon(logits.stack(self.over)).mean()
         return Loss.of(f"consistency({', '.join(self.over)})", value, self.weight)

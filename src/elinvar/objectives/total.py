@@ -1,41 +1,31 @@
-"""What an objective is, what it returns, and sums of objectives that keep every part visible."""
+"""What an objective is, and sums of objectives that keep every part visible."""
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
+from torch import nn
 
 from ..check import InputError
 from ..views import Logits, Views
+from .loss import Loss
+
+Judge = Callable[[Logits, Views], Loss]
+"""An objective, or the layer that it becomes."""
 
 
-class Part(NamedTuple):
-    """One term of a loss: its value before weighting, without a graph, and the factor it enters the total with."""
+class Judging(nn.Module):
+    """An objective as a layer, `(logits, views) -> Loss`. What the objective learns are its parameters."""
 
-    value: Float[Tensor, ""]
-    weight: float
+    def __init__(self, judge: Callable[..., Loss], parts: Sequence[nn.Module] = ()) -> None:
+        super().__init__()
+        self.judge = judge
+        self.parts = nn.ModuleList(parts)
 
-    def __float__(self) -> float:
-        """The value. Waits for the device."""
-        return float(self.value)
-
-
-@dataclass(frozen=True)
-class Loss:
-    """The scalar to call `backward` on, and its named parts: total = sum of weight * value over `parts`."""
-
-    total: Float[Tensor, ""]
-    parts: Mapping[str, Part]
-
-    @classmethod
-    def of(cls, name: str, value: Float[Tensor, ""], weight: float) -> "Loss":
-        """A loss of one part."""
-        return cls(weight * value, {name: Part(value.detach(), weight)})
+    def forward(self, logits: Logits, views: Views) -> Loss:
+        return self.judge(logits, views, *self.parts)
 
 
 class Objective(ABC):
@@ -47,7 +37,14 @@ class Objective(ABC):
 
     @abstractmethod
     def __call__(self, logits: Logits, views: Views) -> Loss:
-        """The loss of one step. Raises `InputError` for a view that is not there."""
+        """The loss of one step. Raises `InputError` for a view that is not there, and if the objective learns."""
+
+    def module(self) -> Judging:
+        """A layer that judges alike; made once for a run, since it holds what the objective learns, if anything.
+
+        Its parameters belong to the run's optimizer, in a group that nothing decays, and to its checkpoints.
+        """
+        return Judging(self)
 
     def __add__(self, other: "Objective") -> "WeightedSum":
         return _sum(_terms(self) + _terms(other)) if isinstance(other, Objective) else NotImplemented
@@ -79,16 +76,16 @@ class WeightedSum(Objective):
         for weight in self.weights:
             check_weight(weight)
 
+    def judge(self, logits: Logits, views: Views, *judges: Judge) -> Loss:
+        """The sum, with `judges` in place of the parts."""
+        factors = self.weights or (1.0,) * len(self.parts)
+        return Loss.joined(judge(logits, views).times(by) for by, judge in zip(factors, judges, strict=True))
+
     def __call__(self, logits: Logits, views: Views) -> Loss:
-        totals, parts = [], dict[str, Part]()
-        for factor, objective in _terms(self):
-            loss = objective(logits, views)
-            totals.append(factor * loss.total)
-            for name, part in loss.parts.items():
-                if name in parts:
-                    raise InputError(f"two parts of the objective are {name}; keep one, with the sum of their weights")
-                parts[name] = Part(part.value, factor * part.weight)
-        return Loss(torch.stack(totals).sum(), parts)
+        return self.judge(logits, views, *self.parts)
+
+    def module(self) -> Judging:
+        return Judging(self.judge, [part.module() for part in self.parts])
 
 
 def _terms(objective: Objective) -> list[tuple[float, Objective]]:
@@ -102,13 +99,22 @@ def _sum(terms: Sequence[tuple[float, Objective]]) -> WeightedSum:
     return WeightedSum(parts=tuple(part for _, part in terms), weights=() if set(weights) == {1.0} else weights)
 
 
-def check_weight(weight: float) -> None:
+def check_weight(weight: float, field: str = "weight") -> None:
     """Raise `InputError` unless the weight is finite and not negative."""
     if not (math.isfinite(weight) and weight >= 0):
-        raise InputError(f"weight: got {weight}, expected a finite number, 0 or above")
+        raise InputError(f"{field}: got {weight}, expected a finite number, 0 or above")
 
 
-def check_names(field: str, names: Sequence[str], *, at_least: int) -> None:
+def check_names(field: str, names: Sequence[str], *, at_least: int, at_most: int | None = None) -> None:
     """Raise `InputError` unless `names` are so many distinct names of views, and not one string."""
-    if isinstance(names, str) or len(set(names)) != len(names) or len(names) < at_least:
-        raise InputError(f"{field}: got {names!r}, expected {at_least} or more distinct names of views in a tuple")
+    many = len(names) < at_least or (at_most is not None and len(names) > at_most)
+    if isinstance(names, str) or len(set(names)) != len(names) or many:
+        count = str(at_least) if at_most == at_least else f"{at_least} or more"
+        raise InputError(f"{field}: got {names!r}, expected {count} distinct names of views in a tuple")
+
+
+def check_same_examples(views: Views, names: Sequence[str]) -> None:
+    """Raise `InputError` unless row i of every view that is named comes from the same example."""
+    index = [views[name].index for name in names]
+    if any(rows is not index[0] and not torch.equal(rows, index[0]) for rows in index):
+        raise InputError(f"the views {', '.join(names)} hold different examples, or hold them in another order")
