@@ -11,9 +11,9 @@ from torch import Tensor
 
 from ...augment.compiled.memory import empty
 from ...check import InputError
-from ...parallel import for_pieces
+from ...parallel import team
 from ..maps import Balanced, Map, Noise, Patch, Quarters, Scatter, Size
-from . import kernels
+from . import launch
 
 # So many values are a task for one thread: 64 color images of 32 x 32, one of 224 x 224.
 PIECE = 64 * 3 * 32 * 32
@@ -21,7 +21,7 @@ PIECE = 64 * 3 * 32 * 32
 # What is only copied is copied as whole numbers of its size, so that one kernel serves every type of that size.
 AS_WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
-Work = Callable[[NDArray[np.int64], int, int], None]
+Launch = Callable[[tuple[Any, ...], int, int, tuple[int, int]], None]
 
 
 def run(
@@ -37,16 +37,13 @@ def run(
     first, second = first.detach().contiguous(), second.detach().contiguous()
     pairs = _array(partner)
     means: list[Float32[Tensor, " n"] | None] = []
+    piece = max(1, PIECE // max(1, first[:1].numel()))
     for chosen, drawn in parts:
         rows = np.arange(count) if chosen is None else chosen.cpu().numpy().nonzero()[0]
-        mean, work = _work(first, second, output, pairs, drawn, size)
-        for_pieces(_on(work, rows), len(rows), max(1, PIECE // max(1, first[:1].numel())))
+        mean, work, arguments = _work(first, second, output, pairs, rows, drawn, size)
+        work(arguments, len(rows), piece, team())
         means.append(mean)
     return output, means
-
-
-def _on(work: Work, rows: NDArray[np.int64]) -> Callable[[int, int], None]:
-    return lambda start, stop: work(rows, start, stop)
 
 
 def _array(numbers: Tensor) -> NDArray[Any]:
@@ -59,31 +56,30 @@ def _work(
     second: Shaped[Tensor, "m c h w"],
     output: Shaped[Tensor, "n c h w"],
     pairs: NDArray[np.int64],
+    rows: NDArray[np.int64],
     drawn: Map,
     size: Size,
-) -> tuple[Float32[Tensor, " n"] | None, Work]:
-    """The kernel that blends by a map, with everything but the rows; and where it leaves the mean, if it does."""
+) -> tuple[Float32[Tensor, " n"] | None, Launch, tuple[Any, ...]]:
+    """Where the mean is left, if it is; the kernel that blends by a map, and its arguments."""
     if isinstance(drawn, Patch | Scatter):
         whole = AS_WHOLE[first.element_size()]
         first, second, output = first.view(whole), second.view(whole), output.view(whole)
     flat = (first.flatten(1).numpy(), second.flatten(1).numpy(), pairs, output.view(len(output), -1).numpy())
     if isinstance(drawn, Scatter):
-        return _scatter(flat, drawn, size)
+        mean = torch.zeros(len(first))
+        return mean, launch.scatter, (*flat, rows, *_scattered(drawn, size), mean.numpy())
     if isinstance(drawn, Quarters):
-        cuts = (_array(drawn.rows), _array(drawn.columns), _array(drawn.weights))
-        return None, lambda rows, start, stop: kernels.quarters(*flat, size, rows, *cuts, start, stop)
+        cuts = _array(drawn.rows), _array(drawn.columns), _array(drawn.weights)
+        return None, launch.quarters, (*flat, size, rows, *cuts)
     if isinstance(drawn, Patch):
         shift = np.zeros((len(first), 2), np.int64) if drawn.shift is None else _array(drawn.shift)
-        corners = (_array(drawn.begin), _array(drawn.end), shift)
-        return None, lambda rows, start, stop: kernels.patch(*flat, size, rows, *corners, start, stop)
+        return None, launch.patch, (*flat, size, rows, _array(drawn.begin), _array(drawn.end), shift)
     if isinstance(drawn, Noise):
-        streams, weight, begin, sigma = _streams(drawn), _array(drawn.weight), drawn.start, float(drawn.sigma)
-        return None, lambda rows, start, stop: kernels.noise(
-            *flat, size, rows, streams, begin, weight, sigma, start, stop
-        )
+        noise = _streams(drawn), drawn.start, _array(drawn.weight), float(drawn.sigma)
+        return None, launch.noise, (*flat, size, rows, *noise)
     if isinstance(drawn, Balanced):
-        balance = (_array(drawn.rows), _array(drawn.columns), _array(drawn.weight), drawn.center)
-        return None, lambda rows, start, stop: kernels.balanced(*flat, size, rows, *balance, start, stop)
+        balance = _array(drawn.rows), _array(drawn.columns), _array(drawn.weight), drawn.center
+        return None, launch.balanced, (*flat, size, rows, *balance)
     raise InputError(f"map: got {type(drawn).__name__}, which has no compiled kernel; use backend='batched'")
 
 
@@ -92,18 +88,13 @@ def _streams(drawn: Scatter | Noise) -> NDArray[np.uint64]:
     return streams
 
 
-def _scatter(flat: tuple[NDArray[Any], ...], drawn: Scatter, size: Size) -> tuple[Float32[Tensor, " n"], Work]:
-    channels, height, _ = size
+def _scattered(drawn: Scatter, size: Size) -> tuple[Any, ...]:
+    channels, height, width = size
     lines, step = {
         "rows": (channels * height, 1),
         "columns": (channels * height, 0),
         "pixels": (channels, 0),
-        "elements": (channels, size[1] * size[2]),
+        "elements": (channels, height * width),
     }[drawn.axis]
     draws, whole = int(np.prod(drawn.shape(size))), drawn.axis == "rows"
-    mean = torch.zeros(len(flat[0]))
-    streams, threshold, counted = _streams(drawn), _array(drawn.threshold), mean.numpy()
-    begin, (first, second, pairs, output) = drawn.start, flat
-    return mean, lambda rows, start, stop: kernels.scatter(
-        first, second, pairs, output, rows, streams, begin, threshold, lines, step, draws, whole, counted, start, stop
-    )
+    return _streams(drawn), drawn.start, _array(drawn.threshold), lines, step, draws, whole

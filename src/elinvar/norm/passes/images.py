@@ -51,4 +51,4 @@ class Images:
         """Call `launch` for all rows, in pieces on all cores."""
         x = self.beside(self.x)
         row_bytes = x.itemsize * self.x.shape[1] * self.length
-        launch(x, self.channels_last, *arguments, max(1, _PIECE // max(row_bytes, 1)), team())
+        launch((x, self.channels_last, *arguments), len(x), max(1, _PIECE // max(row_bytes, 1)), team())

@@ -1,8 +1,11 @@
 """The compiled passes over all rows of a batch, in pieces on a team of threads: one call from Python for each.
 
 `forward` and `backward` are the common training case from end to end. A small tensor takes some hundred microseconds,
-of which calls between Python and kernels would be half.
+of which calls between Python and kernels would be half. Each launch takes its arguments as one tuple; those of a pass
+are the arguments of its kernel without the range of rows.
 """
+
+from typing import Any
 
 import numpy as np
 
@@ -28,72 +31,28 @@ def _visited_once(x: Images, read: int, groups: int, team: Team) -> bool:
 
 
 @kernel
-def moments(x: Images, last: bool, mean: Table, squares: Table, piece: int, team: Team) -> None:
-    spread(_moments, (x, last, mean, squares), x.shape[0], piece, team)
+def moments(arguments: tuple[Any, ...], rows: int, piece: int, team: Team) -> None:
+    spread(_moments, arguments, rows, piece, team)
 
 
 @kernel
-def affine(
-    x: Images, last: bool, group: Index, center: Table, scale: Table, shift: Table, out: Images, piece: int, team: Team
-) -> None:
-    spread(_affine, (x, last, group, center, scale, shift, out), x.shape[0], piece, team)
+def affine(arguments: tuple[Any, ...], rows: int, piece: int, team: Team) -> None:
+    spread(_affine, arguments, rows, piece, team)
 
 
 @kernel
-def affine_sums(
-    x: Images,
-    last: bool,
-    gradient: Images,
-    group: Index,
-    center: Table,
-    of_scale: Table,
-    of_shift: Table,
-    piece: int,
-    team: Team,
-) -> None:
-    spread(_affine_sums, (x, last, gradient, group, center, of_scale, of_shift), x.shape[0], piece, team)
+def affine_sums(arguments: tuple[Any, ...], rows: int, piece: int, team: Team) -> None:
+    spread(_affine_sums, arguments, rows, piece, team)
 
 
 @kernel
-def input_gradient(
-    x: Images,
-    last: bool,
-    gradient: Images,
-    group: Index,
-    center: Table,
-    scale: Table,
-    slope: Table,
-    level: Table,
-    out: Images,
-    piece: int,
-    team: Team,
-) -> None:
-    spread(_input_gradient, (x, last, gradient, group, center, scale, slope, level, out), x.shape[0], piece, team)
+def input_gradient(arguments: tuple[Any, ...], rows: int, piece: int, team: Team) -> None:
+    spread(_input_gradient, arguments, rows, piece, team)
 
 
 @kernel
-def example_weighted(
-    x: Images,
-    last: bool,
-    group: Index,
-    mean: Table,
-    variance: Table,
-    gamma: Table,
-    beta: Table,
-    alpha: float,
-    eps: float,
-    width: int,
-    out: Images,
-    piece: int,
-    team: Team,
-) -> None:
-    spread(
-        _example_weighted,
-        (x, last, group, mean, variance, gamma, beta, alpha, eps, width, out),
-        x.shape[0],
-        piece,
-        team,
-    )
+def example_weighted(arguments: tuple[Any, ...], rows: int, piece: int, team: Team) -> None:
+    spread(_example_weighted, arguments, rows, piece, team)
 
 
 @kernel
@@ -128,25 +87,10 @@ def _forward_of_groups(
 
 
 @kernel
-def forward(
-    x: Images,
-    last: bool,
-    group: Index,
-    order: Index,
-    starts: Index,
-    branch: Index,
-    gamma: Table,
-    beta: Table,
-    width: int,
-    eps: float,
-    seen: Table,
-    lines: Table,
-    out: Images,
-    piece: int,
-    team: Team,
-) -> None:
+def forward(arguments: tuple[Any, ...], rows: int, piece: int, team: Team) -> None:
     """Fill `out`, `seen` with the moments of each branch, and `lines` with center, inverse, scale, shift of groups."""
-    rows, groups, channels = x.shape[0], len(branch), lines.shape[2]
+    x, last, group, order, starts, branch, gamma, beta, width, eps, seen, lines, out = arguments
+    groups, channels = len(branch), lines.shape[2]
     length = x.shape[1] if last else x.shape[2]
     by_row, by_group = np.empty((2, rows, channels), lines.dtype), np.empty((2, groups, channels), lines.dtype)
     if _visited_once(x, 1, groups, team):
@@ -195,24 +139,10 @@ def _backward_of_groups(
 
 
 @kernel
-def backward(
-    x: Images,
-    last: bool,
-    group: Index,
-    order: Index,
-    starts: Index,
-    branch: Index,
-    gradient: Images,
-    gamma: Table,
-    width: int,
-    lines: Table,
-    of_affine: Table,
-    of_x: Images,
-    piece: int,
-    team: Team,
-) -> None:
+def backward(arguments: tuple[Any, ...], rows: int, piece: int, team: Team) -> None:
     """Fill `of_affine` with the gradients of gamma and beta and `of_x`, unless it is empty, with that of x."""
-    rows, groups, channels = x.shape[0], len(branch), lines.shape[2]
+    x, last, group, order, starts, branch, gradient, gamma, width, lines, of_affine, of_x = arguments
+    groups, channels = len(branch), lines.shape[2]
     length = x.shape[1] if last else x.shape[2]
     by_row, of_groups = np.empty((2, rows, channels), lines.dtype), np.empty((4, groups, channels), lines.dtype)
     by_group, line = of_groups[:2], of_groups[2:]

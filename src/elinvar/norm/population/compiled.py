@@ -3,6 +3,8 @@
 Images come as (N, C, L) or as (N, L, C), as in the passes of training, and are read once.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -58,8 +60,6 @@ def moments_of_rows(
 
 
 @kernel
-def moments(
-    x: Images, last: bool, counts: NDArray[np.int64], mean: Table, squares: Table, piece: int, team: tuple[int, int]
-) -> None:
+def moments(arguments: tuple[Any, ...], rows: int, piece: int, team: tuple[int, int]) -> None:
     """`moments_of_rows` for all rows, a piece at a time."""
-    spread(moments_of_rows, (x, last, counts, mean, squares), x.shape[0], piece, team)
+    spread(moments_of_rows, arguments, rows, piece, team)
