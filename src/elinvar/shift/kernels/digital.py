@@ -7,6 +7,7 @@ from ...jit import kernel
 from . import sampling
 from .jpeg import jpeg_compression as jpeg_compression
 from .random import fill_uniform
+from .warp import warp as warp
 
 Images = NDArray[np.float64]
 Weights = NDArray[np.float64]

@@ -122,12 +122,20 @@ def equalize(plane: Whole) -> None:
         return
     scale, total = np.float32(255.0) / np.float32(rest), 0
     table = np.zeros(256, np.int64)
-    for level in range(first + 1, 256):
-        total += counts[level]
-        table[level] = int(np.rint(np.float32(total) * scale))
+    for brighter in range(first + 1, 256):
+        total += counts[brighter]
+        table[brighter] = int(np.rint(np.float32(total) * scale))
     for y in range(plane.shape[0]):
         for x in range(plane.shape[1]):
             plane[y, x] = table[plane[y, x]]
+
+
+@inlined
+def _nine(padded: Whole, y: int, columns: Whole) -> None:
+    """Sums of three pixels of each column, around row y; `columns` is scratch as wide as `padded`."""
+    above, row, below = padded[y], padded[y + 1], padded[y + 2]
+    for x in range(columns.size):
+        columns[x] = above[x] + row[x] + below[x]
 
 
 @kernel
@@ -138,10 +146,11 @@ def relief(plane: Whole, out: Whole) -> None:
     canny(plane, padded, out)
     distance(out, wide)
     _frame(wide[2:-2, 2:-2], False, padded)
+    columns = np.empty(width + 2, np.int64)
     for y in range(height):
+        _nine(padded, y, columns)
         for x in range(width):
-            total = padded[y : y + 3, x : x + 3].sum()
-            out[y, x] = int(np.float32(total / ONE * NINTH))
+            out[y, x] = int(np.float32((columns[x] + columns[x + 1] + columns[x + 2]) / ONE * NINTH))
     equalize(out)
     _frame(out, False, padded)
     for y in range(height):
@@ -151,8 +160,9 @@ def relief(plane: Whole, out: Whole) -> None:
             out[y, x] = min(max(lit, 0), 255)
     _frame(out, False, padded)
     for y in range(height):
+        _nine(padded, y, columns)
         for x in range(width):
-            out[y, x] = (2 * padded[y : y + 3, x : x + 3].sum() + 9) // 18
+            out[y, x] = (2 * (columns[x] + columns[x + 1] + columns[x + 2]) + 9) // 18
 
 
 @kernel
