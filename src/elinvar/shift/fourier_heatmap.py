@@ -9,12 +9,11 @@ Source   Yin et al., "A Fourier perspective on model robustness in computer visi
 Differs  pixels are clipped (see `clip`); mirrored frequencies share one image, so each pair is predicted once.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float64, Int64, Integer, Shaped
+from jaxtyping import Float, Float64, Int64, Integer, Shaped
 from torch import Tensor, nn
 
 from ..check import InputError
@@ -121,9 +120,18 @@ def fourier_heatmap(
     scale = _signs(own, clean.shape[1]).to(clean) * norm
     place, mirror = _pairs(rows, columns)
     frequencies = torch.stack([place // columns - rows // 2, place % columns - columns // 2], 1)
-    counts = _mistakes(predict, clean, labels, scale, frequencies, (clip, phase, batch_size), progress)
+    together, step = max(1, batch_size // len(clean)), min(len(clean), batch_size)
+    layout = torch.contiguous_format if clean.is_contiguous() else torch.channels_last
+    room = torch.empty_like(clean[:1].expand(together * step, -1, -1, -1), memory_format=layout)
+    counts = []
+    with predicting(predict) as forward:
+        for start in range(0, len(place), together):
+            waves = fourier_images(frequencies[start : start + together], (height, width), phase=phase).to(clean)
+            counts.append(_mistakes(forward, clean, labels, scale, waves, room, step, clip))
+            if progress is not None:
+                progress(min(start + together, len(place)), len(place))
     error = torch.empty(rows * columns, dtype=torch.float64)
-    error[place] = error[mirror] = counts.double() / len(clean)
+    error[place] = error[mirror] = torch.cat(counts).cpu().double() / len(clean)
     return FourierHeatmap(error.view(rows, columns), float(norm), clip, len(clean), (height, width))
 
 
@@ -141,36 +149,24 @@ def _pairs(rows: int, columns: int) -> tuple[Int64[Tensor, " pairs"], Int64[Tens
 
 
 def _mistakes(
-    predict: Predict | nn.Module,
-    clean: Tensor,
-    labels: Tensor,
-    scale: Tensor,
-    frequencies: Int64[Tensor, "m 2"],
-    settings: Sequence[Any],
-    progress: Progress | None,
+    forward: Predict,
+    clean: Float[Tensor, "n c h w"],
+    labels: Int64[Tensor, " n"],
+    scale: Float[Tensor, "n c"],
+    waves: Float[Tensor, "m h w"],
+    room: Float[Tensor, "most c h w"],
+    step: int,
+    clip: bool,
 ) -> Int64[Tensor, " m"]:
-    """How many images are misclassified under each basis image; many of these at once where images are few."""
-    clip, phase, batch_size = settings
-    n, channels, height, width = clean.shape
-    together = max(1, batch_size // n)
-    layout = torch.contiguous_format if clean.is_contiguous() else torch.channels_last
-    room = clean.new_empty((together * min(n, batch_size), channels, height, width)).to(memory_format=layout)
-    counts = []
-    with predicting(predict) as forward:
-        for start in range(0, len(frequencies), together):
-            waves = fourier_images(frequencies[start : start + together], (height, width), phase=phase).to(clean)
-            waves = waves.view(-1, 1, 1, height, width)
-            count: Any = 0
-            for first in range(0, n, batch_size):
-                part = slice(first, min(first + batch_size, n))
-                batch = room[: len(waves) * (part.stop - first)]
-                changed = batch.view(len(waves), part.stop - first, *batch.shape[1:])
-                torch.addcmul(clean[part], scale[part].unsqueeze(2).unsqueeze(3), waves, out=changed)
-                if clip:
-                    batch.clamp_(0, 1)
-                mistaken = wrong(forward(batch), labels[part].repeat(len(waves)))
-                count = count + mistaken.view(len(waves), -1).sum(1)
-            counts.append(count)
-            if progress is not None:
-                progress(min(start + together, len(frequencies)), len(frequencies))
-    return torch.cat(counts).cpu()
+    """How many images are misclassified under each wave; `step` images at a time under all of them, made in `room`."""
+    count = torch.zeros((), dtype=torch.int64)
+    for first in range(0, len(clean), step):
+        part = slice(first, min(first + step, len(clean)))
+        batch = room[: len(waves) * (part.stop - first)]
+        changed = batch.view(len(waves), part.stop - first, *batch.shape[1:])
+        torch.addcmul(clean[part], scale[part, :, None, None], waves[:, None, None], out=changed)
+        if clip:
+            batch.clamp_(0, 1)
+        mistaken = wrong(forward(batch), labels[part].repeat(len(waves))).view(len(waves), -1).sum(1)
+        count = count.to(mistaken.device) + mistaken
+    return count

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int64, Integer, Shaped
@@ -51,7 +52,7 @@ def prepared(
     return floats, targets.to(device=device, dtype=torch.int64)
 
 
-def wrong(scores: Tensor, targets: Int64[Tensor, " n"]) -> Bool[Tensor, " n"]:
+def wrong(scores: Any, targets: Int64[Tensor, " n"]) -> Bool[Tensor, " n"]:
     """Which rows are misclassified; NaN decides nothing."""
     if not isinstance(scores, Tensor) or scores.ndim != 2 or len(scores) != len(targets):
         got = f"shape {tuple(scores.shape)}" if isinstance(scores, Tensor) else type(scores).__name__
