@@ -94,10 +94,10 @@ def perturbation_frames(
     if not row.geometric:
         images, height, width = _centre(images, size), *size
     scene = Scene(Frame(channels, height, width), is_large(*size), difficulty)
-    return _running(row, images, scene, count, size) if row.running else _frames(row, images, own, scene, count, size)
+    return (_running if row.running else _frames)(row, images, own, scene, count, size)
 
 
-def _cropped_size(height: int, width: int, crop: int | None) -> tuple[int, int]:
+def _cropped_size(height: int, width: int, crop: object) -> tuple[int, int]:
     if crop is not None and (isinstance(crop, bool) or not isinstance(crop, int) or crop > min(height, width)):
         raise InputError(f"crop: got {crop!r}, expected at most the {min(height, width)} pixels of the images, or None")
     size = (height, width) if crop is None else (crop, crop)
@@ -106,7 +106,7 @@ def _cropped_size(height: int, width: int, crop: int | None) -> tuple[int, int]:
     return size
 
 
-def _count(row: Perturbation, frames: int | None, height: int, width: int) -> int:
+def _count(row: Perturbation, frames: object, height: int, width: int) -> int:
     most = row.length(height, width)
     if frames is not None and (isinstance(frames, bool) or not isinstance(frames, int) or not 1 <= frames <= most):
         raise InputError(f"frames: got {frames!r}, expected 1 to {most} of {row.name} at {height}x{width}, or None")
@@ -129,12 +129,14 @@ def _frames(
         yield _centre(run(operation, images, streams(fold("frame", i), own) if row.noise else own, plan), size)
 
 
-def _running(row: Perturbation, images: Tensor, scene: Scene, count: int, size: tuple[int, int]) -> Iterator[Tensor]:
+def _running(
+    row: Perturbation, images: Tensor, own: Tensor, scene: Scene, count: int, size: tuple[int, int]
+) -> Iterator[Tensor]:
     yield _centre(images, size).clone()
     exact = images.double() / 255 if images.dtype == torch.uint8 else images.double()
-    none, total = torch.empty(0, dtype=torch.int64), _centre(exact, size).clone()
+    total = _centre(exact, size).clone()
     for i in range(1, count):
         operation, plan = row.step(i, scene)
-        total += _centre(run(operation, exact, none, plan), size)
+        total += _centre(run(operation, exact, own, plan), size)
         mean = total / (i + 1)
         yield ((mean * 255).clamp(0, 255) if images.dtype == torch.uint8 else mean).to(images.dtype)
