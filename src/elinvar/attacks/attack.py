@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
-from jaxtyping import Float, Int64, Shaped
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -13,6 +12,7 @@ from ..check import InputError
 from ..rng import fresh_key, streams
 from .estimator import Autograd, Estimator
 from .goal import Goal
+from .inputs import check_images, check_keys, check_targets
 from .losses import Loss, named
 from .rules import Rule
 from .search import Search
@@ -75,10 +75,10 @@ class Attack:
     def __call__(
         self,
         model: nn.Module,
-        images: Float[Tensor, "n c h w"],
-        targets: Int64[Tensor, " n"] | Float[Tensor, "n classes"],
+        images: Shaped[Tensor, "n c h w"],
+        targets: Shaped[Tensor, "n *classes"],
         *,
-        keys: Int64[Tensor, " n"] | None = None,
+        keys: Shaped[Tensor, " n"] | None = None,
         mode: Mode = "eval",
         branch: str = "main",
         forward: Callable[[Tensor], Tensor] | None = None,
@@ -105,13 +105,9 @@ class Attack:
         that do not fit, logits that are not (N, K) or have no gradient, and early stops in mode "batch", where who
         leaves would change the statistics of those who stay.
         """
-        _check_images(images, self.bounds)
-        _check_targets(targets, len(images))
-        if keys is not None and (keys.dtype != torch.int64 or keys.shape != (len(images),)):
-            raise InputError(
-                f"keys: got {keys.dtype} of shape {tuple(keys.shape)} for {len(images)} images, "
-                "expected one int64 stream for each, as elinvar.rng.streams gives"
-            )
+        check_images(images, self.bounds)
+        check_targets(targets, len(images))
+        check_keys(keys, len(images))
         if self.early_stop and mode == "batch":
             raise InputError("early_stop: examples that leave would change the batch statistics; use mode='eval'")
         with still(model, mode, branch):
@@ -146,38 +142,3 @@ def _plain(tensor: Tensor) -> Tensor:
 
 def _attackable(images: Shaped[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
     return _plain(images).to(torch.promote_types(images.dtype, torch.float32))
-
-
-def _check_images(images: Any, bounds: Bounds) -> None:
-    """All values are looked at, on every device: an eps around standardized images would mean something else."""
-    if not isinstance(images, Tensor):
-        raise InputError(f"images: got {type(images).__name__}, expected a torch.Tensor of shape (N, C, H, W)")
-    if images.ndim != 4 or 0 in images.shape[1:]:
-        raise InputError(
-            f"images: got shape {tuple(images.shape)}, expected (N, C, H, W); for one image use image.unsqueeze(0)"
-        )
-    if images.dtype == torch.uint8:
-        raise InputError(
-            "images: got dtype torch.uint8, expected floating point: adversarial changes lie between levels; "
-            "give images / 255, and eps in the same unit, such as 8 / 255"
-        )
-    if not images.is_floating_point():
-        raise InputError(f"images: got dtype {images.dtype}, expected floating point in {list(bounds)}")
-    if images.numel():
-        low, high = (value.item() for value in torch.aminmax(images.detach()))
-        if not (low >= bounds[0] and high <= bounds[1]):  # also true for NaN
-            raise InputError(
-                f"images: values span [{low:.4g}, {high:.4g}], expected finite values in {list(bounds)}; divide "
-                "0..255 images by 255, leave standardization to the model's first layer, or say bounds="
-            )
-
-
-def _check_targets(targets: Any, count: int) -> None:
-    if not isinstance(targets, Tensor) or targets.ndim not in (1, 2) or len(targets) != count:
-        came = f"shape {tuple(targets.shape)}" if isinstance(targets, Tensor) else type(targets).__name__
-        raise InputError(f"targets: got {came}, expected a torch.Tensor of shape ({count},) or ({count}, classes)")
-    if (targets.dtype != torch.int64) if targets.ndim == 1 else not targets.is_floating_point():
-        raise InputError(
-            f"targets: got dtype {targets.dtype} of shape {tuple(targets.shape)}, expected int64 class numbers "
-            f"({count},), or floating point ({count}, classes)"
-        )

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from .attack import Attack
@@ -13,8 +13,6 @@ from .spsa import Spsa
 from .still import Mode
 from .table import threat
 from .threat import Bounds
-
-Targets = Int64[Tensor, " n"] | Float[Tensor, "n classes"]
 
 
 def fgsm_attack(*, eps: float = 8 / 255, norm: str = "linf", **settings: Any) -> Attack:
@@ -55,8 +53,8 @@ def spsa_attack(
 
 def fgsm(
     model: nn.Module,
-    images: Float[Tensor, "n c h w"],
-    targets: Targets,
+    images: Shaped[Tensor, "n c h w"],
+    targets: Shaped[Tensor, "n *classes"],
     *,
     eps: float = 8 / 255,
     norm: str = "linf",
@@ -65,7 +63,7 @@ def fgsm(
     targeted: bool = False,
     early_stop: bool = False,
     bounds: Bounds = (0.0, 1.0),
-    keys: Int64[Tensor, " n"] | None = None,
+    keys: Shaped[Tensor, " n"] | None = None,
     mode: Mode = "eval",
     branch: str = "main",
     forward: Callable[[Tensor], Tensor] | None = None,
@@ -95,8 +93,8 @@ def fgsm(
 
 def pgd(
     model: nn.Module,
-    images: Float[Tensor, "n c h w"],
-    targets: Targets,
+    images: Shaped[Tensor, "n c h w"],
+    targets: Shaped[Tensor, "n *classes"],
     *,
     eps: float = 8 / 255,
     step: float | None = None,
@@ -108,7 +106,7 @@ def pgd(
     targeted: bool = False,
     early_stop: bool = False,
     bounds: Bounds = (0.0, 1.0),
-    keys: Int64[Tensor, " n"] | None = None,
+    keys: Shaped[Tensor, " n"] | None = None,
     mode: Mode = "eval",
     branch: str = "main",
     forward: Callable[[Tensor], Tensor] | None = None,
@@ -151,8 +149,8 @@ def pgd(
 
 def spsa(
     model: nn.Module,
-    images: Float[Tensor, "n c h w"],
-    targets: Targets,
+    images: Shaped[Tensor, "n c h w"],
+    targets: Shaped[Tensor, "n *classes"],
     *,
     eps: float = 8 / 255,
     step: float = 0.01,
@@ -167,7 +165,7 @@ def spsa(
     targeted: bool = False,
     early_stop: bool = True,
     bounds: Bounds = (0.0, 1.0),
-    keys: Int64[Tensor, " n"] | None = None,
+    keys: Shaped[Tensor, " n"] | None = None,
     mode: Mode = "eval",
     branch: str = "main",
     forward: Callable[[Tensor], Tensor] | None = None,

@@ -47,8 +47,9 @@ class L2(Threat):
         u = uniform(stream, count + 1).clamp_(min=2.0**-54)
         normal = torch.special.ndtri(u[:, 1:])
         length: Tensor = torch.linalg.vector_norm(normal, dim=1, keepdim=True)
-        radius = self.eps * u[:, :1] ** (1 / count)
-        return (normal * (radius / length)).to(images.dtype).view(images.shape)
+        radius: Tensor = self.eps * u[:, :1] ** (1 / count)
+        uniform_in_ball: Tensor = normal * (radius / length)
+        return uniform_in_ball.to(images.dtype).view(images.shape)
 
     def direction(self, gradient: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
         gradient = gradient.nan_to_num_(0.0)

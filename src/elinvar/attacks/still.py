@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ Mode = Literal["eval", "batch"]
 
 
 @contextmanager
-def still(model: nn.Module, mode: Mode = "eval", branch: str = "main") -> Iterator[None]:
+def still(model: Any, mode: str = "eval", branch: str = "main") -> Iterator[None]:
     """Inside: gradients are on, every forward is normalized as `mode` says, and none is remembered.
 
     mode     eval    every module in eval mode: normalization by its memory (or whatever else its inference is)
