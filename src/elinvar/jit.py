@@ -56,6 +56,9 @@ def _spread(typing_context, function, arguments, total, piece, team):  # type: i
         body = ir.Function(builder.module, _BODY, name=builder.module.get_unique_name("pieces"))
         body.linkage = "internal"
         _build_body(context, body, state, compiled.fndesc, signature)
+        for place, kind in enumerate(signature.args[: len(arguments)]):
+            if isinstance(kind, types.Array):
+                held = builder.insert_value(held, _borrowed(context, builder, kind, held, place), place)
         shared = cgutils.alloca_once(builder, state)  # type: ignore[no-untyped-call]
         for place, value in enumerate((held, total, piece, ir.Constant(_WORD, 0))):
             builder.store(value, _field(builder, shared, place))
@@ -74,6 +77,17 @@ def _spread(typing_context, function, arguments, total, piece, team):  # type: i
 
     threads_and_address = types.UniTuple(types.intp, 2)  # type: ignore[no-untyped-call]
     return types.void(function, arguments, types.intp, types.intp, threads_and_address), build
+
+
+def _borrowed(context: Any, builder: Any, kind: Any, held: Any, place: int) -> Any:
+    """An array without its reference count, which all threads would have to share wherever a kernel takes a slice.
+
+    The caller holds the array until every thread is done.
+    """
+    array = context.make_array(kind)(context, builder, value=builder.extract_value(held, place))
+    array.meminfo = cgutils.get_null_value(array.meminfo.type)  # type: ignore[no-untyped-call]
+    array.parent = cgutils.get_null_value(array.parent.type)  # type: ignore[no-untyped-call]
+    return array._getvalue()
 
 
 def _field(builder: Any, struct: Any, place: int) -> Any:
