@@ -99,9 +99,10 @@ def test_progress_counts_every_set_also_those_that_were_kept(tmp_path: Path) -> 
     assert first.sets == len(first.names) == 1 + 5 * 15
 
 
-def damage(folder: Path) -> None:
+def damage(folder: Path) -> dict[str, Any]:
     path = folder / "evaluation" / "fog.safetensors"
     path.write_bytes(path.read_bytes()[:200])
+    return {}
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,7 @@ def damage(folder: Path) -> None:
         (lambda folder: {}, 0),
         (lambda folder: {"fresh": True}, 40 * 76),
         (lambda folder: {"predictor": Counting(model(seed=1))}, 40 * 76),
-        (lambda folder: damage(folder) or {}, 40 * 5),
+        (damage, 40 * 5),
         (lambda folder: {"images": Generated(DIGITS.test, other_frost())}, 40 * 5),
     ],
     ids=["the same", "fresh", "other weights", "a damaged file", "other frost"],

@@ -13,8 +13,20 @@ from rich.progress import Progress, TaskID
 
 from .. import config, shift
 from ..check import InputError
-from ..data import DataSet, load, read_corrupted
-from ..infer import DEFAULT, SUITES, CorruptedImages, Evaluation, Generated, Observer, Published, record
+from ..data import DataSet, load, read_corrupted, read_perturbed
+from ..infer import (
+    DEFAULT,
+    SUITES,
+    CorruptedImages,
+    Evaluation,
+    Generated,
+    GeneratedFrames,
+    Observer,
+    PerturbedImages,
+    Published,
+    PublishedFrames,
+    record,
+)
 from ..infer.images import SEVERITIES
 from ..models.description import describe
 from ..precision import Compute, Precision
@@ -53,6 +65,10 @@ class SetsBar(Observer):
         self.left = sets
         self.task = self.progress.add_task(self.title, total=sets, note="")
 
+    def within(self, name: str, done: int, of: int) -> None:
+        assert self.task is not None
+        self.progress.update(self.task, note=f"{name} {done}/{of}")
+
     def done(self, name: str) -> None:
         assert self.task is not None
         self.progress.update(self.task, advance=1, note=name)
@@ -85,6 +101,13 @@ def _images(data: DataSet, corrupted: str | None, frost_dir: str | None) -> Corr
     if frost_dir is not None:
         raise InputError("--frost-dir: is for images that are generated; the files of --corrupted have their frost")
     return Published(read_corrupted(Path(corrupted), classes=data.classes, clean=data.test))
+
+
+@cache
+def _sequences(data: DataSet, perturbed: str | None) -> PerturbedImages:
+    if perturbed is None:
+        return GeneratedFrames(data.test)
+    return PublishedFrames(read_perturbed(Path(perturbed), classes=data.classes, clean=data.test))
 
 
 @cache
@@ -138,6 +161,10 @@ def _parser() -> Parser:
         help="corrupted images from files: CIFAR-10-C, CIFAR-100-C, ImageNet-C, or what 'elinvar corrupt' wrote; "
         "default: they are generated",
     )  # fmt: skip
+    made.add_argument(
+        "--perturbed", type=str, default=None, metavar="DIR",
+        help="perturbation sequences from files: CIFAR-10-P or ImageNet-P; default: they are generated",
+    )  # fmt: skip
     add_frost(made)
     made.add_argument("--report", type=str, default=None, help="where the report goes; default: report.html beside it")
     made.add_argument("--trust", action="store_true", help="let a run's recipe.yaml run code from outside of elinvar")
@@ -179,7 +206,8 @@ def _other(source: str, options: Any, watch: SetsBar, suites: Sequence[str]) -> 
     folder = Path(options.out) / candidate.name
     found = record(
         candidates.predictor(candidate, data, compute), data, folder, name=candidate.name, about=candidate.about,
-        suites=suites, observer=watch, images=_images(data, options.corrupted, options.frost_dir), fresh=options.fresh,
+        suites=suites, observer=watch, images=_images(data, options.corrupted, options.frost_dir),
+        sequences=_sequences(data, options.perturbed), fresh=options.fresh,
     )  # fmt: skip
     manifest = {
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
@@ -213,7 +241,8 @@ def run(arguments: Sequence[str]) -> int:
                 compute = Compute.choose(where, recipe.train.precision, recipe.train.channels_last)
                 evaluation = judge_run(
                     run, recipe, data, compute, suites=suites, observer=SetsBar(progress, run.path.name),
-                    images=_images(data, options.corrupted, options.frost_dir), fresh=options.fresh,
+                    images=_images(data, options.corrupted, options.frost_dir),
+                    sequences=_sequences(data, options.perturbed), fresh=options.fresh,
                 )  # fmt: skip
                 found, page = result(run, evaluation), run.report_file
             if any(other.name == found.name and other.seed is None for other in results):

@@ -12,6 +12,8 @@ from .grouped import grouped_order as grouped_order
 from .order import cut_batches as cut_batches
 from .order import epoch_order as epoch_order
 from .order import stratified_order as stratified_order
+from .perturbed import PerturbedFiles as PerturbedFiles
+from .perturbed import read_perturbed as read_perturbed
 from .subset import subset as subset
 from .table import DATASETS as DATASETS
 from .table import Reader as Reader

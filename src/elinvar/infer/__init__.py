@@ -5,6 +5,8 @@ from .evaluation import Evaluation as Evaluation
 from .evaluation import Reliability as Reliability
 from .evaluation import Scores as Scores
 from .evaluation import Shift as Shift
+from .evaluation import Spectrum as Spectrum
+from .evaluation import Stability as Stability
 from .images import CorruptedImages as CorruptedImages
 from .images import Generated as Generated
 from .images import Published as Published
@@ -16,3 +18,6 @@ from .parts import Parts as Parts
 from .predict import Predictor as Predictor
 from .predict import evaluating as evaluating
 from .record import record as record
+from .sequences import GeneratedFrames as GeneratedFrames
+from .sequences import PerturbedImages as PerturbedImages
+from .sequences import PublishedFrames as PublishedFrames

@@ -71,6 +71,42 @@ class Calibration:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Stability:
+    """Judgement under perturbation sequences.
+
+    flips   perturbation -> flip probability in per cent; spatter is there besides the ten of the mean
+    top5    perturbation -> unnormalized top-5 distance, 0 to 15; empty for five classes or fewer
+    mean    means over the ten: flip_probability; flip_probability_spatter, with spatter in the place of snow; where
+            there are more than five classes top5_distance; for 1,000 classes flip_rate, in per cent of AlexNet's
+    """
+
+    subset: str
+    generator: str
+    flips: dict[str, float]
+    top5: dict[str, float]
+    mean: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spectrum:
+    """Sensitivity to single frequencies, and accuracy without the high ones.
+
+    subset            which images, how large the change
+    heatmap           `shift.FourierHeatmap.to_dict`; errors are fractions there
+    mean, bands       error in per cent over the map, and over low, mid and high frequencies
+    low_pass          `shift.LowPassCurve.to_dict`; accuracies are fractions there
+    needed_bandwidth  from which on 95 % of the final accuracy is reached
+    """
+
+    subset: str
+    heatmap: dict[str, Any]
+    mean: float
+    bands: dict[str, float]
+    low_pass: dict[str, Any]
+    needed_bandwidth: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """Everything that was found about one trained model; None where no suite looked."""
 
@@ -82,6 +118,8 @@ class Evaluation:
     shift: Shift | None = None
     extra: Shift | None = None
     calibration: Calibration | None = None
+    stability: Stability | None = None
+    spectrum: Spectrum | None = None
     about: dict[str, Any] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
@@ -111,4 +149,6 @@ _PARTS: dict[str, Callable[[dict[str, Any]], object]] = {
     "shift": _shift,
     "extra": _shift,
     "calibration": lambda raw: Calibration(**raw),
+    "stability": lambda raw: Stability(**raw),
+    "spectrum": lambda raw: Spectrum(**raw),
 }

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -11,18 +12,22 @@ from ..check import InputError, unknown
 from ..data import Split
 from ..data.corrupting import corrupt as corrupt
 from .calibrated import calibration, subset
-from .evaluation import Calibration, Scores, Shift
+from .evaluation import Calibration, Scores, Shift, Spectrum, Stability
 from .images import SEVERITIES as SEVERITIES
 from .images import CorruptedImages, Generated
 from .parts import CLEAN, Parts, Tensors
 from .predict import Predictor
 from .predictions import Predictions
 from .predictions import scores as scores
+from .sequences import NAMES, GeneratedFrames, PerturbedImages, followed, stability
+from .spectrum import IMAGES, measured, settings, spectrum
 
 SUITES = {
     "clean": "error, NLL, Brier score and calibration on the test images as they are",
     "corruptions": "the same under 15 corruptions at 5 severities",
     "extra": "the same under the 4 corruptions for validation, which are outside of the mean",
+    "perturbations": "flips of the prediction and top-5 distance along sequences of 10 perturbations",
+    "fourier": "error under single frequencies, as a heatmap, and accuracy without high ones",
     "calibration": "more measures of calibration, clean and by severity, from the same predictions",
 }
 DEFAULT = ("clean", "corruptions")
@@ -33,6 +38,9 @@ class Observer:
 
     def begin(self, sets: int) -> None:
         """There are `sets` sets of images to predict."""
+
+    def within(self, name: str, done: int, of: int) -> None:
+        """A part of a large set is predicted."""
 
     def done(self, name: str) -> None:
         """One more is predicted."""
@@ -48,6 +56,8 @@ class Verdict:
     targets: Int64[Tensor, " n"]
     extra: Shift | None = None
     calibration: Calibration | None = None
+    stability: Stability | None = None
+    spectrum: Spectrum | None = None
 
 
 def judge(
@@ -58,12 +68,14 @@ def judge(
     batch_size: int = 500,
     observer: Observer | None = None,
     images: CorruptedImages | None = None,
+    sequences: PerturbedImages | None = None,
     parts: Parts | None = None,
 ) -> Verdict:
     """Predict `split`, clean and, if `suites` asks for it, under corruptions.
 
-    images   where corrupted images come from: `Published` files, or `Generated` from `split` (the default)
-    parts    where what was found is kept and, after an interruption, found again; None keeps nothing
+    images     where corrupted images come from: `Published` files, or `Generated` from `split` (the default)
+    sequences  where perturbed ones come from: `PublishedFrames`, or `GeneratedFrames` (the default)
+    parts      where what was found is kept and, after an interruption, found again; None keeps nothing
 
     The mean corruption error averages error rates over severities, then over the 15 corruptions of the benchmark:
     AugMix's unnormalized mCE. Calibration under shift pools the five severities of a corruption, then averages over
@@ -81,7 +93,11 @@ def judge(
     sets = {suite: names for suite, names in sets.items() if suite in suites}
     for names in sets.values():
         source.check(names)
-    watch.begin(1 + len(SEVERITIES) * sum(map(len, sets.values())))
+    films = sequences or GeneratedFrames(split)
+    followed_names = NAMES if "perturbations" in suites else ()
+    if followed_names:
+        films.check(followed_names)
+    watch.begin(1 + len(SEVERITIES) * sum(map(len, sets.values())) + len(followed_names) + ("fourier" in suites))
     clean = kept.get(
         CLEAN,
         lambda: {"images": "clean", "of": split.fingerprint()},
@@ -90,6 +106,14 @@ def judge(
     watch.done("clean")
     reader = _Reader(predictor, source, kept, batch_size, watch)
     found = {suite: {name: reader.predictions(name) for name in names} for suite, names in sets.items()}
+    stable: dict[str, Tensors] = {}
+    for name in followed_names:
+        stable[name] = kept.get(
+            f"perturbation-{name}",
+            partial(films.identity, name),
+            partial(followed, predictor, split, films, name, batch_size),
+        )
+        watch.done(f"{name}, sequences")
     plain = Predictions.of(clean["clean.logits"], clean["clean.targets"])
     return Verdict(
         clean=plain.scores(),
@@ -98,7 +122,19 @@ def judge(
         targets=clean["clean.targets"],
         extra=_summary(found["extra"], source.about) if "extra" in found else None,
         calibration=calibration(plain, found.get("corruptions")) if "calibration" in suites else None,
+        stability=stability(stable, films.about, clean["clean.logits"].shape[1]) if stable else None,
+        spectrum=_spectrum(predictor, split, kept, batch_size, watch) if "fourier" in suites else None,
     )
+
+
+def _spectrum(predictor: Predictor, split: Split, kept: Parts, batch_size: int, watch: Observer) -> Spectrum:
+    found = kept.get(
+        "fourier",
+        lambda: {"images": IMAGES, "of": split.fingerprint(), "settings": settings(split)},
+        lambda: measured(predictor, split, batch_size, watch.within),
+    )
+    watch.done("fourier")
+    return spectrum(found, split)
 
 
 def _clean(predictor: Predictor, split: Split, batch_size: int) -> Tensors:

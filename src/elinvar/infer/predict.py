@@ -47,6 +47,11 @@ class Predictor:
                 targets.append(batch.targets.cpu())
         return torch.cat(logits), torch.cat(targets)
 
+    def frames(self, frames: Iterable[Shaped[Tensor, "n c h w"]]) -> Float[Tensor, "n t classes"]:
+        """Logits of sequences that come frame by frame."""
+        with self._session():
+            return torch.stack([self._forward(frame).cpu() for frame in frames], 1)
+
     def everything(self, split: Split, *, batch_size: int = 500) -> Iterator[Batch]:
         """All examples of `split` in its own order, where the model is: what `batches` wants to judge it whole."""
         return split.batches(torch.arange(len(split)), batch_size, device=self.compute.device)

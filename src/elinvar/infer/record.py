@@ -10,6 +10,7 @@ from .images import CorruptedImages
 from .judge import DEFAULT, Observer, judge
 from .parts import Parts, model_identity
 from .predict import Predictor
+from .sequences import PerturbedImages
 
 EVALUATION = "evaluation.json"
 
@@ -25,6 +26,7 @@ def record(
     suites: Sequence[str] = DEFAULT,
     observer: Observer | None = None,
     images: CorruptedImages | None = None,
+    sequences: PerturbedImages | None = None,
     fresh: bool = False,
 ) -> Evaluation:
     """Judge a model on the test split of `data` and write what was found into `folder`.
@@ -39,7 +41,7 @@ def record(
     """
     identity = model_identity(predictor.model, predictor.infer, predictor.compute)
     verdict = judge(
-        predictor, data.test, suites=suites, observer=observer, images=images,
+        predictor, data.test, suites=suites, observer=observer, images=images, sequences=sequences,
         parts=Parts(folder, identity=identity, fresh=fresh),
     )  # fmt: skip
     found = Evaluation(
@@ -51,6 +53,8 @@ def record(
         shift=verdict.shift,
         extra=verdict.extra,
         calibration=verdict.calibration,
+        stability=verdict.stability,
+        spectrum=verdict.spectrum,
         about={**(about or {}), "fingerprint": data.fingerprint()},
     )
     found.save(folder / EVALUATION)

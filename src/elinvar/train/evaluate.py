@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ..data import DataSet
-from ..infer import DEFAULT, CorruptedImages, Evaluation, Observer, Predictor, record
+from ..infer import DEFAULT, CorruptedImages, Evaluation, Observer, PerturbedImages, Predictor, record
 from ..precision import Compute
 from ..recipe import Recipe
 from .loop import trained_model
@@ -19,6 +19,7 @@ def evaluate(
     suites: Sequence[str] = DEFAULT,
     observer: Observer | None = None,
     images: CorruptedImages | None = None,
+    sequences: PerturbedImages | None = None,
     fresh: bool = False,
 ) -> Evaluation:
     """Judge the run's model on the test split of `data`, and write what was found into the run; see `infer.record`.
@@ -36,5 +37,6 @@ def evaluate(
         suites=suites,
         observer=observer,
         images=images,
+        sequences=sequences,
         fresh=fresh,
     )
