@@ -57,6 +57,6 @@ def catalog(kind: str | None = None) -> list[Entry]:
     """All entries, or those of one kind.
 
     >>> [entry.name for entry in catalog("recipe")]
-    ['standard', 'augmix', 'augmix_no_jsd']
+    ['standard', 'augmix', 'augmix_no_jsd', 'randaugment', 'autoaugment', 'mixup', 'cutmix', 'vh_mixup']
     """
     return [Entry(each, *row) for each, rows in KINDS.items() if kind in (None, each) for row in rows()]

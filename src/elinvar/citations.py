@@ -55,6 +55,69 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
             ("booktitle", "International Conference on Machine Learning"),
             2015,
         ),
+        "summers2021understanding": Source(
+            "phdthesis",
+            "Understanding and Improving Deep Learning",
+            "Summers, Cecilia",
+            ("school", "University of Auckland"),
+            2021,
+        ),
+        "zhang2018mixup": Source(
+            "inproceedings",
+            "mixup: Beyond Empirical Risk Minimization",
+            "Zhang, Hongyi and Cisse, Moustapha and Dauphin, Yann N. and Lopez-Paz, David",
+            ("booktitle", "International Conference on Learning Representations"),
+            2018,
+        ),
+        "tokozume2018between": Source(
+            "inproceedings",
+            "Between-Class Learning for Image Classification",
+            "Tokozume, Yuji and Ushiku, Yoshitaka and Harada, Tatsuya",
+            ("booktitle", "IEEE/CVF Conference on Computer Vision and Pattern Recognition"),
+            2018,
+        ),
+        "yun2019cutmix": Source(
+            "inproceedings",
+            "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features",
+            "Yun, Sangdoo and Han, Dongyoon and Oh, Seong Joon and Chun, Sanghyuk and Choe, Junsuk and Yoo, Youngjoon",
+            ("booktitle", "IEEE/CVF International Conference on Computer Vision"),
+            2019,
+        ),
+        "cubuk2019autoaugment": Source(
+            "inproceedings",
+            "AutoAugment: Learning Augmentation Strategies from Data",
+            "Cubuk, Ekin D. and Zoph, Barret and Mane, Dandelion and Vasudevan, Vijay and Le, Quoc V.",
+            ("booktitle", "IEEE/CVF Conference on Computer Vision and Pattern Recognition"),
+            2019,
+        ),
+        "cubuk2020randaugment": Source(
+            "inproceedings",
+            "RandAugment: Practical Automated Data Augmentation with a Reduced Search Space",
+            "Cubuk, Ekin D. and Zoph, Barret and Shlens, Jonathon and Le, Quoc V.",
+            ("booktitle", "IEEE/CVF Conference on Computer Vision and Pattern Recognition Workshops"),
+            2020,
+        ),
+        "devries2017cutout": Source(
+            "article",
+            "Improved Regularization of Convolutional Neural Networks with Cutout",
+            "DeVries, Terrance and Taylor, Graham W.",
+            ("journal", "arXiv:1708.04552"),
+            2017,
+        ),
+        "zhong2020random": Source(
+            "inproceedings",
+            "Random Erasing Data Augmentation",
+            "Zhong, Zhun and Zheng, Liang and Kang, Guoliang and Li, Shaozi and Yang, Yi",
+            ("booktitle", "AAAI Conference on Artificial Intelligence"),
+            2020,
+        ),
+        "lopes2019improving": Source(
+            "article",
+            "Improving Robustness Without Sacrificing Accuracy with Patch Gaussian Augmentation",
+            "Lopes, Raphael Gontijo and Yin, Dong and Poole, Ben and Gilmer, Justin and Cubuk, Ekin D.",
+            ("journal", "arXiv:1906.02611"),
+            2019,
+        ),
         "hendrycks2019benchmarking": Source(
             "inproceedings",
             "Benchmarking Neural Network Robustness to Common Corruptions and Perturbations",
@@ -76,6 +139,13 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
             ("booktitle", "IEEE Conference on Computer Vision and Pattern Recognition"),
             2016,
         ),
+        "he2016identity": Source(
+            "inproceedings",
+            "Identity Mappings in Deep Residual Networks",
+            "He, Kaiming and Zhang, Xiangyu and Ren, Shaoqing and Sun, Jian",
+            ("booktitle", "European Conference on Computer Vision"),
+            2016,
+        ),
         "loshchilov2017sgdr": Source(
             "inproceedings",
             "SGDR: Stochastic Gradient Descent with Warm Restarts",
@@ -93,10 +163,39 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
     }
 )
 
+# The thesis' own methods of mixing.
+OF_THE_THESIS = (
+    "HorizontalConcat",
+    "MixedConcat",
+    "NoisyMixup",
+    "Random2x2",
+    "RandomColumnInterval",
+    "RandomColumns",
+    "RandomElements",
+    "RandomPixels",
+    "RandomRowInterval",
+    "RandomRows",
+    "RandomSquare",
+    "VHMixup",
+    "VerticalConcat",
+)
+
 # Which works stand behind a settings class, by its name. A part that is not listed is common knowledge.
 BEHIND: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "AugMix": ("hendrycks2020augmix",),
+        "RandomChain": ("hendrycks2020augmix",),
+        "AutoAugment": ("cubuk2019autoaugment",),
+        "RandAugment": ("cubuk2020randaugment",),
+        "Cutout": ("devries2017cutout",),
+        "RandomErasing": ("zhong2020random",),
+        "PatchGaussian": ("lopes2019improving",),
+        "PatchUniform": ("lopes2019improving", "hendrycks2020augmix"),
+        "Mixup": ("zhang2018mixup",),
+        "CutMix": ("yun2019cutmix",),
+        "BCPlus": ("tokozume2018between",),
+        "VHBCPlus": ("summers2021understanding", "tokozume2018between"),
+        **dict.fromkeys(OF_THE_THESIS, ("summers2021understanding",)),
         "Consistency": ("hendrycks2020augmix",),
         "NormPolicy": ("ioffe2015batch",),
         "PerBranch": ("merchant2020split",),
@@ -105,7 +204,9 @@ BEHIND: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "Sgd": ("sutskever2013importance",),
     }
 )
-BEHIND_MODEL: Mapping[str, str] = MappingProxyType({"wrn": "zagoruyko2016wide", "resnet": "he2016deep"})
+BEHIND_MODEL: Mapping[str, str] = MappingProxyType(
+    {"wrn": "zagoruyko2016wide", "resnet": "he2016deep", "preact-resnet": "he2016identity"}
+)
 JUDGED_BY = "hendrycks2019benchmarking"
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentParser
 
+from . import mixing  # noqa: F401  a file may name its transforms, and only classes that are loaded can be named
 from .check import InputError
 from .forms import check_form, is_abstract, path_of
 from .recipe import Recipe

@@ -51,18 +51,27 @@ def test_a_recipe_says_where_it_comes_from(name: str) -> None:
 
 def test_citations_name_real_classes() -> None:
     import elinvar.augment
+    import elinvar.mixing
     import elinvar.norm
     import elinvar.objectives
     import elinvar.recipe
 
-    homes = (elinvar.augment, elinvar.norm, elinvar.objectives, elinvar.recipe)
+    homes = (elinvar.augment, elinvar.mixing, elinvar.norm, elinvar.objectives, elinvar.recipe)
     assert not [name for name in BEHIND if not any(hasattr(home, name) for home in homes)]
+
+
+def test_every_method_of_mixing_names_its_work() -> None:
+    from elinvar.mixing import METHODS
+
+    assert all(method.__name__ in BEHIND for method in METHODS.values())
 
 
 def test_citations_follow_the_parts() -> None:
     assert "hendrycks2020augmix" in list(behind(recipe("augmix")))
     assert "hendrycks2020augmix" not in list(behind(recipe("standard")))
     assert "he2016deep" in list(behind(config.override(recipe("standard"), ["model.name=resnet-20"])))
+    assert "summers2021understanding" in list(behind(recipe("vh_mixup")))
+    assert {"cubuk2020randaugment", "devries2017cutout"} < set(behind(recipe("randaugment")))
 
 
 def test_any_leaf_can_be_overridden_with_its_type() -> None:

@@ -2,6 +2,11 @@
 
 from .augmix import augmix as augmix
 from .augmix import augmix_no_jsd as augmix_no_jsd
+from .mixing import cutmix as cutmix
+from .mixing import mixup as mixup
+from .mixing import vh_mixup as vh_mixup
+from .policies import autoaugment as autoaugment
+from .policies import randaugment as randaugment
 from .standard import standard as standard
 from .table import RECIPES as RECIPES
 from .table import recipe as recipe

@@ -6,10 +6,15 @@ from types import MappingProxyType
 from ..check import unknown
 from ..recipe import Recipe
 from .augmix import augmix, augmix_no_jsd
+from .mixing import cutmix, mixup, vh_mixup
+from .policies import autoaugment, randaugment
 from .standard import standard
 
 RECIPES: Mapping[str, Callable[[], Recipe]] = MappingProxyType(
-    {function.__name__: function for function in (standard, augmix, augmix_no_jsd)}
+    {
+        function.__name__: function
+        for function in (standard, augmix, augmix_no_jsd, randaugment, autoaugment, mixup, cutmix, vh_mixup)
+    }
 )
 
 
