@@ -39,11 +39,25 @@ def saturate(x: Float64[Tensor, "n 3 h w"], scale: float, shift: float) -> Float
 
 
 @lru_cache(maxsize=32)
-def plan_elastic_transform(level: tuple[float, ...], frame: Frame) -> tuple[float, float, Weights, Indices, Indices]:
+def plan_elastic_transform(
+    level: tuple[float, ...], frame: Frame
+) -> tuple[float, float, Weights, Indices, Indices, Weights, Weights]:
+    """Filters that reach beyond the image are matrices: of rows, and of columns transposed; else both are empty."""
     alpha, sigma, affine = level
     taps = gaussian_taps(sigma, 3.0)
     tables = mirrored_twice(frame.height, len(taps) - 1), mirrored_twice(frame.width, len(taps) - 1)
-    return alpha, affine, taps, *tables
+    wide = len(taps) > min(frame.height, frame.width)
+    matrices = [_mirrored_matrix(side, taps) if wide else np.empty((0, 0)) for side in (frame.height, frame.width)]
+    return alpha, affine, taps, *tables, matrices[0], np.ascontiguousarray(matrices[1].T)
+
+
+def _mirrored_matrix(size: int, taps: Weights) -> Weights:
+    """The filter of an axis as a matrix (to, from): taps beyond the border fall on what is mirrored there."""
+    whole = np.concatenate([taps[:0:-1], taps])
+    matrix, table = np.zeros((size, size)), mirrored_twice(size, len(taps) - 1)
+    for position in range(size):
+        np.add.at(matrix[position], table[position : position + len(whole)], whole)
+    return matrix
 
 
 def _backward_affine(moved: Float64[Tensor, "n 3 2"], height: int, width: int) -> tuple[Float64[Tensor, " n"], ...]:
@@ -70,6 +84,8 @@ def elastic_transform(
     taps: Weights,
     rows: Indices,
     columns: Indices,
+    of_rows: Weights,
+    of_columns: Weights,
 ) -> Float64[Tensor, "n c h w"]:
     """A random affine map, then a random smooth displacement of every pixel.
 
@@ -88,7 +104,12 @@ def elastic_transform(
     x_to = torch.arange(width, dtype=x.dtype, device=x.device)
     a, b, c, d, e, f = (part[:, None, None] for part in (a, b, c, d, e, f))
     warped = bilinear(x, d * x_to + e * y_to + f, a * x_to + b * y_to + c, edge=0.0)
-    displacement = smooth(u[:, 6:].view(n, 2, height, width), taps, rows, columns) * alpha
+    fields = u[:, 6:].view(n, 2, height, width)
+    if of_rows.size:
+        smoothed = torch.from_numpy(of_rows).to(x.device) @ (fields @ torch.from_numpy(of_columns).to(x.device))
+    else:
+        smoothed = smooth(fields, taps, rows, columns)
+    displacement = smoothed * alpha
     return bilinear(warped, y_to + displacement[:, 1], x_to + displacement[:, 0], edge=0.5)
 
 

@@ -12,8 +12,7 @@ from .warp import warp as warp
 Images = NDArray[np.float64]
 Weights = NDArray[np.float64]
 Indices = NDArray[np.int64]
-ONE = 1 << 22  # Pillow's fixed-point weights
-HALF = 1 << 21
+BITS, HALF = 22, 1 << 21  # of Pillow's fixed-point weights
 
 
 @kernel
@@ -59,6 +58,8 @@ def elastic_transform(
     taps: Weights,
     rows: Indices,
     columns: Indices,
+    of_rows: Weights,
+    of_columns: Weights,
     out: Images,
 ) -> None:
     channels, height, width = x.shape[1:]
@@ -66,6 +67,7 @@ def elastic_transform(
     draws = np.empty(6 + 2 * height * width)
     field = draws[6:].reshape(2, height, width)
     shift, warped = np.empty((2, height, width)), np.empty((channels, height, width))
+    half = np.empty((height, width))
     for i in range(len(x)):
         fill_uniform(streams[i], 0, draws)
         for j in range(draws.size):
@@ -83,7 +85,11 @@ def elastic_transform(
             for z in range(width):
                 sampling.bilinear(x[i], d * z + e * y + f, a * z + b * y + c, 0.0, y, z, warped)
         for axis in range(2):
-            sampling.smooth(field[axis], taps, rows, columns, shift[axis])
+            if of_rows.size > 0:
+                sampling.multiply(field[axis], of_columns, half)
+                sampling.multiply(of_rows, half, shift[axis])
+            else:
+                sampling.smooth(field[axis], taps, rows, columns, shift[axis])
         for y in range(height):
             for z in range(width):
                 sampling.bilinear(warped, y + shift[1, y, z] * alpha, z + shift[0, y, z] * alpha, 0.5, y, z, out[i])
@@ -101,26 +107,31 @@ def pixelate(
     out: Images,
 ) -> None:
     channels, height, width = x.shape[1:]
-    level = np.empty(width, np.int64)
+    level = np.zeros(width + column_weights.shape[1], np.int64)  # taps beyond the edge weigh nothing
     narrow = np.empty((height, column_first.size), np.int64)
-    small = np.empty(column_first.size)
+    total, small = np.empty(column_first.size, np.int64), np.empty(column_first.size)
     for i in range(len(x)):
         for c in range(channels):
             for y in range(height):
                 for z in range(width):
                     level[z] = int(x[i, c, y, z] + 0.5)
-                for z in range(column_first.size):
-                    total = HALF
-                    for tap in range(column_weights.shape[1]):
-                        total += level[min(column_first[z] + tap, width - 1)] * column_weights[z, tap]
-                    narrow[y, z] = total // ONE
+                line = narrow[y]
+                line[:] = HALF
+                for tap in range(column_weights.shape[1]):
+                    shifted = level[tap:]
+                    for z in range(line.size):
+                        line[z] += shifted[column_first[z]] * column_weights[z, tap]
+                for z in range(line.size):
+                    line[z] = line[z] >> BITS
             up = 0
             for y in range(row_first.size):
-                for z in range(small.size):
-                    total = HALF
-                    for tap in range(row_weights.shape[1]):
-                        total += narrow[min(row_first[y] + tap, height - 1), z] * row_weights[y, tap]
-                    small[z] = total // ONE
+                total[:] = HALF
+                for tap in range(row_weights.shape[1]):
+                    line, weight = narrow[min(row_first[y] + tap, height - 1)], row_weights[y, tap]
+                    for z in range(total.size):
+                        total[z] += line[z] * weight
+                for z in range(total.size):
+                    small[z] = total[z] >> BITS
                 while up < height and row_up[up] == y:
                     result = out[i, c, up]
                     for z in range(width):
