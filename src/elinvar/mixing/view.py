@@ -20,6 +20,9 @@ class MixView(Transform):
     An example draws the same in an epoch whatever its batch; with whom it is mixed depends on who is in the batch. A
     mixed row keeps the index of its first example. Micro-batches are paired each by itself.
 
+    `BCPlus` and `VHBCPlus` train on zero-mean images, but nothing takes the mean off images at test time: they need a
+    network that does (`zero_mean`).
+
     Raises `InputError` for class numbers if the model does not say how many there are (`model.classes`).
 
     >>> from elinvar.mixing import VHMixup
