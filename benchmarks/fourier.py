@@ -23,7 +23,7 @@ from elinvar.precision import Compute, Precision
 from elinvar.shift import fourier_heatmap, fourier_images
 from elinvar.train.manifest import processor
 
-BATCH = 250
+BATCH = 100
 
 
 def best(works: list[Callable[[], object]], repeats: int) -> list[float]:

@@ -77,7 +77,7 @@ def main() -> None:
         "Brier score": lambda: metrics.brier_score(probabilities, targets),
         "confidence and correctness": lambda: metrics.top_label(probabilities, targets),
         "RMS, bins of 100": lambda: metrics.rms_calibration_error(*top),
-        "ECE, 15 equal widths": lambda: metrics.expected_calibration_error(*top),
+        "ECE, 15 equal widths": lambda: metrics.expected_calibration_error(probabilities, targets),
         "ECE, 10 equal masses": lambda: metrics.adaptive_calibration_error(*top),
         "reliability curve": lambda: metrics.reliability_bins(*top),
         "top-label Brier score": lambda: metrics.top_label_brier_score(*top),

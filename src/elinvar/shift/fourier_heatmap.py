@@ -20,7 +20,7 @@ from ..check import InputError
 from ..rng import bits, fold, streams
 from .corrupt import example_streams
 from .fourier import Phase, fourier_images
-from .fourier_predict import Predict, Progress, predicting, prepared, wrong
+from .fourier_predict import Predict, Progress, at_a_time, predicting, prepared, wrong
 
 LOW, MID = 3 / 16, 10 / 16  # of the highest frequency: |k| up to 3 and up to 10 of 16
 
@@ -90,7 +90,7 @@ def fourier_heatmap(
     phase: Phase = "diagonal",
     key: int | None = None,
     keys: Int64[Tensor, " n"] | None = None,
-    batch_size: int = 250,
+    batch_size: int | None = None,
     device: torch.device | str | None = None,
     progress: Progress | None = None,
 ) -> FourierHeatmap:
@@ -102,6 +102,7 @@ def fourier_heatmap(
     norm         l2 norm of the change of each channel: 4.0 for CIFAR-10, 15.7 for ImageNet; 8.0 in split BatchNorms
     radius       central frequencies only, |k_y| and |k_x| up to this (31 for ImageNet); None: the full spectrum
     key, keys    signs, as in `corrupt`; without them key 0, so that all models see the same images
+    batch_size   images in a forward; None: 100 on a CPU, 500 elsewhere
     device       where images are changed and handed to `predict`; None: where the module, or the images are
     progress     called with the number of frequencies that are done, and of all
 
@@ -109,8 +110,6 @@ def fourier_heatmap(
     """
     if not norm > 0:
         raise InputError(f"norm: got {norm}, expected a positive number")
-    if batch_size < 1:
-        raise InputError(f"batch_size: got {batch_size}, expected at least 1")
     clean, labels = prepared(predict, images, targets, device)
     height, width = clean.shape[2:]
     if radius is not None and not 0 <= radius <= (min(height, width) - 1) // 2:
@@ -120,7 +119,8 @@ def fourier_heatmap(
     scale = _signs(own, clean.shape[1]).to(clean) * norm
     place, mirror = _pairs(rows, columns)
     frequencies = torch.stack([place // columns - rows // 2, place % columns - columns // 2], 1)
-    together, step = max(1, batch_size // len(clean)), min(len(clean), batch_size)
+    batch = at_a_time(batch_size, clean)
+    together, step = max(1, batch // len(clean)), min(len(clean), batch)
     layout = torch.contiguous_format if clean.is_contiguous() else torch.channels_last
     room = torch.empty_like(clean[:1].expand(together * step, -1, -1, -1), memory_format=layout)
     counts = []

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from ..check import InputError, check_images
 
+CPU_BATCH, DEVICE_BATCH = 100, 500  # a small network stays in cache; a large processor is kept busy
+
 Predict = Callable[[Tensor], Tensor]
 Progress = Callable[[int, int], object]
 
@@ -50,6 +52,15 @@ def prepared(
     there = images.detach().to(device)
     floats = there / 255 if there.dtype == torch.uint8 else there
     return floats, targets.to(device=device, dtype=torch.int64)
+
+
+def at_a_time(batch_size: int | None, images: Tensor) -> int:
+    """How many images make a batch: as asked for, else what suits their device. Raises `InputError` below 1."""
+    if batch_size is None:
+        return CPU_BATCH if images.device.type == "cpu" else DEVICE_BATCH
+    if batch_size < 1:
+        raise InputError(f"batch_size: got {batch_size}, expected at least 1")
+    return batch_size
 
 
 def wrong(scores: Any, targets: Int64[Tensor, " n"]) -> Bool[Tensor, " n"]:

@@ -21,7 +21,7 @@ from jaxtyping import Float64, Integer, Shaped
 from torch import Tensor, nn
 
 from ..check import InputError, check_images
-from .fourier_predict import Predict, Progress, predicting, prepared, wrong
+from .fourier_predict import Predict, Progress, at_a_time, predicting, prepared, wrong
 
 
 def low_pass(images: Shaped[Tensor, "n c h w"], bandwidth: int, *, clip: bool = False) -> Shaped[Tensor, "n c h w"]:
@@ -96,21 +96,20 @@ def low_pass_curve(
     *,
     bandwidths: Iterable[int] | None = None,
     clip: bool = False,
-    batch_size: int = 250,
+    batch_size: int | None = None,
     device: torch.device | str | None = None,
     progress: Progress | None = None,
 ) -> LowPassCurve:
     """Accuracy of a classifier on images of growing bandwidth: one forward for each image and bandwidth.
 
-    predict, images, targets, device, progress   as in `fourier_heatmap`
+    predict, images, targets, batch_size, device, progress   as in `fourier_heatmap`
     bandwidths   None: all odd ones up to the longer side (even ones do as the next odd one), and the whole image
     clip         as in `low_pass`
 
     Raises `InputError` as `fourier_heatmap` does, and for no bandwidths.
     """
-    if batch_size < 1:
-        raise InputError(f"batch_size: got {batch_size}, expected at least 1")
     clean, labels = prepared(predict, images, targets, device)
+    batch = at_a_time(batch_size, clean)
     longest = max(clean.shape[2:])
     chosen = sorted(set(bandwidths if bandwidths is not None else (*range(1, longest, 2), longest)))
     if not chosen:
@@ -120,7 +119,7 @@ def low_pass_curve(
         for done, bandwidth in enumerate(chosen, 1):
             mistaken = sum(
                 wrong(forward(low_pass(part, bandwidth, clip=clip)), y).sum()
-                for part, y in zip(torch.split(clean, batch_size), torch.split(labels, batch_size), strict=True)
+                for part, y in zip(torch.split(clean, batch), torch.split(labels, batch), strict=True)
             )
             accuracy.append(1 - int(mistaken) / len(clean))
             if progress is not None:
