@@ -7,10 +7,12 @@
     adversarial = attack(model, images, targets)
 
 An attack is a threat's geometry (`Linf`, `L2`) times an estimator of gradients (`Autograd`, `Spsa`) times a rule of
-moves (`Steepest`, `Adam`).
+moves (`Steepest`, `Adam`). `robustness` tries them all on a model and says what to doubt; `black_box` shows images made
+for one model to others.
 """
 
 from .attack import Attack as Attack
+from .distribution import Distribution as Distribution
 from .estimator import Autograd as Autograd
 from .estimator import Estimate as Estimate
 from .estimator import Estimator as Estimator
@@ -25,6 +27,11 @@ from .l2 import L2 as L2
 from .linf import Linf as Linf
 from .losses import LOSSES as LOSSES
 from .losses import margin as margin
+from .result import Result as Result
+from .robustness import Robustness as Robustness
+from .robustness import Trial as Trial
+from .robustness import robustness as robustness
+from .robustness import standard as standard
 from .rules import Adam as Adam
 from .rules import Rule as Rule
 from .rules import Steepest as Steepest
@@ -33,3 +40,7 @@ from .still import still as still
 from .table import THREATS as THREATS
 from .table import threat as threat
 from .threat import Threat as Threat
+from .transfer import Matrix as Matrix
+from .transfer import Transfer as Transfer
+from .transfer import black_box as black_box
+from .transfer import transfer as transfer

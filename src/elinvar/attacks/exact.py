@@ -22,8 +22,9 @@ def below(value: float, dtype: torch.dtype) -> float:
 
 
 def within(bounds: tuple[float, float], dtype: torch.dtype) -> tuple[float, float]:
-    """The lowest and the highest number of `dtype` that lie in `bounds`."""
-    return -below(-bounds[0], dtype), below(bounds[1], dtype)
+    """The bounds as images of `dtype` have them, rounded to the nearest number: an image may hold them."""
+    low, high = torch.tensor(bounds, dtype=torch.float64).to(dtype).tolist()
+    return low, high
 
 
 def toward(images: Float[Tensor, "*shape"], moves: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

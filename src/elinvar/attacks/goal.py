@@ -1,6 +1,7 @@
 """What an attack wants: a model as a function, targets, and a number to raise for each example."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -43,18 +44,9 @@ class Goal:
         return logits
 
     def look(self, points: Float[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
-        """What the model says, without a graph.
-
-        Autocast keeps cast weights until it ends. Those of a forward without gradients would cut a later training
-        forward in the same context off from its weights, so none are kept here.
-        """
-        kept = torch.is_autocast_cache_enabled()
-        torch.set_autocast_cache_enabled(False)
-        try:
-            with torch.no_grad():
-                return self.logits(points)
-        finally:
-            torch.set_autocast_cache_enabled(kept)
+        """What the model says, without a graph."""
+        with unrecorded():
+            return self.logits(points)
 
     def value(self, logits: Float[Tensor, "n classes"]) -> Float[Tensor, " n"]:
         """What the attack raises."""
@@ -71,3 +63,19 @@ class Goal:
         largest, decided = logits.detach().max(1)
         hit = decided == class_numbers(self.targets)
         return hit & ~largest.isnan() if self.targeted else ~hit | largest.isnan()
+
+
+@contextmanager
+def unrecorded() -> Iterator[None]:
+    """Forwards without a graph, which leave nothing in autocast's memory.
+
+    Autocast keeps cast weights until its context ends. Those of a forward without gradients would cut a later training
+    forward in the same context off from its weights.
+    """
+    kept = torch.is_autocast_cache_enabled()
+    torch.set_autocast_cache_enabled(False)
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        torch.set_autocast_cache_enabled(kept)

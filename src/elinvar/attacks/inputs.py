@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..check import InputError
+from .exact import within
 from .threat import Bounds
 
 
@@ -29,7 +30,8 @@ def check_images(images: Any, bounds: Bounds) -> None:
         raise InputError(f"images: got dtype {images.dtype}, expected floating point in {list(bounds)}")
     if images.numel():
         low, high = (value.item() for value in torch.aminmax(images.detach()))
-        if not (low >= bounds[0] and high <= bounds[1]):  # also true for NaN
+        lowest, highest = within(bounds, images.dtype)
+        if not (low >= lowest and high <= highest):  # also true for NaN
             raise InputError(
                 f"images: values span [{low:.4g}, {high:.4g}], expected finite values in {list(bounds)}; divide "
                 "0..255 images by 255, leave standardization to the model's first layer, or say bounds="

@@ -1,0 +1,180 @@
+"""How robust a model is: every attack on the same images, and what to doubt about the answer."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from ..check import InputError
+from ..objectives import cross_entropy
+from ..precision import Compute
+from ..views import Batch, unit
+from .attack import Attack
+from .distribution import Distribution
+from .estimator import Autograd
+from .functions import fgsm_attack, pgd_attack, spsa_attack
+from .goal import Goal
+from .masking import warnings
+from .result import Result
+from .still import still
+from .transfer import BLACK_BOX, attacked, predicted, right, runner
+
+NATURAL = "natural"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """An attack, and how many images it is tried on: the first ones of the test set; None: all."""
+
+    attack: Attack
+    images: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.images is not None and self.images < 1:
+            raise InputError(f"images: got {self.images}, expected at least 1, or None for all")
+
+
+def standard(
+    *, eps: float = 8 / 255, step: float = 2 / 255, norm: str = "linf", thorough: int = 1000, early_stop: bool = False
+) -> dict[str, Trial]:
+    """The white-box table: FGSM, PGD-5, -10, -20 on all images; PGD-1000 and SPSA on `thorough` of them (0: without).
+
+    early_stop   of PGD-5, -10 and -20 too. It costs far less on a model without defence. Without it the last point
+                 of a search counts, as in published tables, and only so can an accuracy be seen to rise with more steps
+
+    Source   Summers, Understanding and Improving Deep Learning, 2021, tables 3.1 to 3.3 and section 3.5.
+    """
+    found = {"FGSM": Trial(fgsm_attack(eps=eps, norm=norm))}
+    for steps in (5, 10, 20):
+        attack = pgd_attack(eps=eps, step=step, steps=steps, norm=norm, early_stop=early_stop)
+        found[f"PGD-{steps}"] = Trial(attack)
+    if thorough:
+        attack = pgd_attack(eps=eps, step=step, steps=1000, norm=norm, early_stop=True)
+        found["PGD-1000"] = Trial(attack, thorough)
+        found["SPSA"] = Trial(spsa_attack(eps=eps, norm=norm), thorough)
+    return found
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """What `robustness` found.
+
+    results     "natural", then each attack by name
+    black_box   by name of the source: the model on images that were made for another one
+    flat        share of images where the gradient of the loss is exactly zero
+    warnings    signs of gradient masking, in plain words; `masking.warnings` says when
+    """
+
+    results: Mapping[str, Result]
+    black_box: Mapping[str, Result]
+    flat: float
+    warnings: tuple[str, ...]
+
+    @property
+    def accuracy(self) -> dict[str, float]:
+        """Share of images classified correctly, natural and under each attack: the white-box table."""
+        return {name: result.accuracy for name, result in self.results.items()}
+
+    @property
+    def worst(self) -> float:
+        """Share of images classified correctly under all of it, of those that every attack was tried on."""
+        everything = [*self.results.values(), *self.black_box.values()]
+        n = min(result.n for result in everything)
+        standing = torch.stack([result.correct[:n] for result in everything]).all(0)
+        return int(standing.sum()) / n
+
+
+@dataclass
+class _Seen:
+    """What came out for one attack so far."""
+
+    attack: Attack | None
+    correct: list[Tensor] = field(default_factory=list)
+    logits: list[Tensor] = field(default_factory=list)
+
+    def take(self, logits: Tensor, targets: Tensor) -> None:
+        self.correct.append(right(logits, targets))
+        self.logits.append(logits)
+
+    def result(self) -> Result:
+        return Result(self.attack, torch.cat(self.correct), Distribution.of(torch.cat(self.logits)))
+
+
+def robustness(
+    model: nn.Module,
+    batches: Iterable[Batch],
+    *,
+    attacks: Mapping[str, Trial | Attack] | None = None,
+    sources: Mapping[str, nn.Module] | None = None,
+    black_box: Attack = BLACK_BOX,
+    branch: str = "main",
+    seed: int = 0,
+    compute: Compute | None = None,
+) -> Robustness:
+    """Attack `model` with everything, image by image, in eval mode; one pass over the batches.
+
+    batches     images (uint8, or floating point in [0, 1]), class numbers, and the indices that key the draws
+    attacks     by name; None: `standard()`, whose last two rows take most of the time
+    sources     other models, for black-box attacks with `black_box`
+    branch      of a model with several, which is judged
+    seed        of the draws: all attacks start from the same points
+    compute     how models are run; None: as they are
+
+    The attacks are those of the true class numbers. Nothing depends on how the examples are cut into batches. All
+    logits are kept until the end, in float32 on the CPU.
+
+    Raises `InputError` for no batch, an attack named "natural", a targeted one, and whatever an attack refuses.
+    """
+    trials = {
+        name: trial if isinstance(trial, Trial) else Trial(trial)
+        for name, trial in (standard() if attacks is None else attacks).items()
+    }
+    _check(trials, black_box)
+    seen = {NATURAL: _Seen(None)} | {name: _Seen(trial.attack) for name, trial in trials.items()}
+    transferred = {name: _Seen(black_box) for name in sources or {}}
+    follows = any(not trial.attack.estimator.gradient_free for trial in trials.values())
+    flat = count = 0
+    for batch in batches:
+        images = unit(batch.images)
+        seen[NATURAL].take(predicted(model, images, compute, branch), batch.targets)
+        if follows:
+            flat += _flat(model, images, batch.targets, compute, branch)
+        for name, trial in trials.items():
+            part = _first(batch, len(batch) if trial.images is None else trial.images - count)
+            if len(part):
+                found = attacked(trial.attack, model, part, seed, compute, branch)
+                seen[name].take(predicted(model, found, compute, branch), part.targets)
+        for name, source in (sources or {}).items():
+            found = attacked(black_box, source, batch, seed, compute)
+            transferred[name].take(predicted(model, found, compute, branch), batch.targets)
+        count += len(batch)
+    if not count:
+        raise InputError("there is nothing to attack: no batch came")
+    results = {name: one.result() for name, one in seen.items()}
+    shown = {name: one.result() for name, one in transferred.items()}
+    return Robustness(results, shown, flat / count, warnings(results, shown, flat / count))
+
+
+def _first(batch: Batch, count: int) -> Batch:
+    keep = slice(0, max(0, count))
+    return Batch(batch.images[keep], batch.targets[keep], batch.index[keep])
+
+
+def _flat(model: nn.Module, images: Tensor, targets: Tensor, compute: Compute | None, branch: str) -> int:
+    """At how many images the loss has no slope at all."""
+    with still(model, branch=branch):
+        goal = Goal(runner(model, compute), targets.to(images.device), cross_entropy)
+        gradient = Autograd()(goal, images, torch.zeros_like(targets), False).gradient
+    assert gradient is not None
+    return int((gradient == 0).flatten(1).all(1).sum())
+
+
+def _check(trials: Mapping[str, Trial], black_box: Attack) -> None:
+    if NATURAL in trials:
+        raise InputError(f"attacks: {NATURAL!r} is the name of the images as they are; choose another one")
+    for name, trial in trials.items():
+        if trial.attack.targeted:
+            raise InputError(f"{name} is targeted; robustness asks whether the true class is kept: attack away from it")
+    if black_box.early_stop or black_box.targeted:
+        raise InputError("black_box: expected an attack away from the true class, without early stop")
