@@ -12,6 +12,7 @@ from ..files import replacing
 from .palette import PALETTE, style
 from .result import Groups, RunResult, by_recipe, printable
 from .samples import SampleSheet
+from .suites import heatmap_uri, suite_tables
 from .table import headline, per_corruption
 from .verdict import verdict
 
@@ -64,6 +65,8 @@ def _render(results: Sequence[RunResult], samples: SampleSheet | None, title: st
         reliability=plot.reliability_diagram(groups),
         training=plot.training_curves(groups),
         repeated=any(len(runs) > 1 for runs in groups.values()),
+        suites=suite_tables(results),
+        heatmaps=heatmap_uri(groups),
         samples=samples,
         facts=_facts(groups),
         commands=_by_value(groups, _entry("command")),

@@ -38,7 +38,7 @@ def error_per_corruption(groups: Groups) -> tuple[Figure, str] | None:
         return None
     errors = {name: corruption_errors(runs) for name, runs in shifted.items()}
     names = list(next(iter(errors.values())))
-    labels = [*(shorten(label(name), 22) for name in names), "Mean of all"]
+    labels = [*(shorten(label(name), 22) for name in names), f"Mean of {len(names)}"]
     bar = max(5.0, 15.0 / len(shifted))
     group = bar * len(shifted) + 9.0
     gap = 8.0  # above the mean

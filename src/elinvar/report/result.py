@@ -56,6 +56,10 @@ def _under_shift(key: str) -> Callable[[Evaluation], float | None]:
     return lambda evaluation: None if evaluation.shift is None else evaluation.shift.mean[key]
 
 
+def _flips(evaluation: Evaluation) -> float | None:
+    return None if evaluation.stability is None else evaluation.stability.mean["flip_probability"]
+
+
 CLEAN_ERROR = Measure("clean error", "%", 2, lambda evaluation: evaluation.clean.error)
 CORRUPTION_ERROR = Measure("mean corruption error", "%", 2, _under_shift("error"))
 MEASURES = (
@@ -67,6 +71,7 @@ MEASURES = (
     Measure("RMS calibration error corrupted", "%", 2, _under_shift("rms_calibration")),
     Measure("Brier clean", "", 3, lambda evaluation: evaluation.clean.brier),
     Measure("Brier corrupted", "", 3, _under_shift("brier")),
+    Measure("mean flip probability", "%", 2, _flips),
 )
 
 
@@ -87,7 +92,14 @@ def by_recipe(results: Sequence[RunResult]) -> dict[str, list[RunResult]]:
     judged = [(run.evaluation.data, f"{run.evaluation.clean.n} test images") for run in results]
     shifts = [run.evaluation.shift for run in results]
     shifted = [(s.subset, s.generator, _levels(s.errors)) for s in shifts if s is not None]
-    for conditions in (judged, shifted):
+    found = [run.evaluation for run in results]
+    others: list[list[tuple[str, ...]]] = [
+        [(of.extra.subset, of.extra.generator) for of in found if of.extra is not None],
+        [(of.stability.subset, of.stability.generator) for of in found if of.stability is not None],
+        [(of.spectrum.subset,) for of in found if of.spectrum is not None],
+    ]
+    every: list[Sequence[tuple[str, ...]]] = [judged, shifted, *others]
+    for conditions in every:
         for other in conditions:
             for ours, theirs in zip(conditions[0], other, strict=True):
                 if ours != theirs:

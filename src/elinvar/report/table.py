@@ -145,8 +145,14 @@ def headline(results: Sequence[RunResult]) -> Table:
         cells=tuple(
             tuple(_cell(measure.values(runs), measure.decimals) for measure in measures) for runs in groups.values()
         ),
-        notes=(_about(groups), *([told.sentence] if told else [])),
+        notes=(_about(groups), *_subset(results), *([told.sentence] if told else [])),
     )
+
+
+def _subset(results: Sequence[RunResult]) -> list[str]:
+    """Which corruptions the means are over."""
+    found = next((run.evaluation.shift.subset for run in results if run.evaluation.shift is not None), None)
+    return [] if found is None else [f"Means under corruptions: {found}."]
 
 
 def per_corruption(results: Sequence[RunResult]) -> Table | None:
@@ -164,7 +170,7 @@ def per_corruption(results: Sequence[RunResult]) -> Table | None:
     rows.append(tuple(_cell(CORRUPTION_ERROR.values(runs), decimals) for runs in groups.values()))
     return Table(
         title="Error for each corruption, %, mean over severities",
-        rows=(*(Heading(label(name)) for name in names), Heading("Mean of all")),
+        rows=(*(Heading(label(name)) for name in names), Heading(f"Mean of {len(names)}")),
         columns=tuple(Heading(name, len(runs)) for name, runs in groups.items()),
         cells=tuple(rows),
         notes=(_about(groups),),
