@@ -1,9 +1,10 @@
 """The benchmark generator's algorithms, one image at a time, in plain numpy, scipy and Pillow.
 
-Same structure as hendrycks/robustness, make_cifar_c.py: float64 images (h, w, c), scipy's `zoom` for each factor of the
-zoom blur, a Python loop over pixels for glass, the frost picture decoded and shrunk for every image. Where the
-generator leaves the work to OpenCV, scikit-image or ImageMagick, numpy and scipy do it here, as fast as they can; its
-random numbers come from numpy's new generator, twice as fast as the old one. Nothing is slowed down.
+Same structure as hendrycks/robustness, make_cifar_c.py and make_imagenet_c.py, for square images: float64 images
+(h, w, c), scipy's `zoom` for each factor of the zoom blur, a Python loop over pixels for glass, the frost picture
+decoded and shrunk for every image. Where the generator leaves the work to OpenCV, scikit-image or ImageMagick, numpy
+and scipy do it here, as fast as they can; its random numbers come from numpy's new generator, twice as fast as the old
+one. Nothing is slowed down. Spatter is left out: it consists of OpenCV's functions.
 """
 
 import io
@@ -18,6 +19,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import affine_transform, correlate, gaussian_filter, map_coordinates, zoom
+from scipy.signal import oaconvolve
 
 from elinvar.shift import SEVERITY, frost_textures
 from elinvar.shift.blur import disk
@@ -47,8 +49,15 @@ def impulse_noise(image: Pixels, draw: Generator, rate: float) -> Floats:
 
 
 def defocus_blur(image: Pixels, draw: Generator, radius: float, alias: float) -> Floats:
-    kernel = disk(radius, alias)[7:10, 7:10]  # the 3x3 part that is not zero
-    return _clip(np.stack([correlate(image[..., c] / 255, kernel, mode="mirror") for c in range(3)], -1))
+    kernel = disk(radius, alias)
+    reach = int(np.abs(np.argwhere(kernel > 1e-12) - len(kernel) // 2).max())
+    kernel = kernel[len(kernel) // 2 - reach :, len(kernel) // 2 - reach :][: 2 * reach + 1, : 2 * reach + 1]
+    if reach < 3:
+        return _clip(np.stack([correlate(image[..., c] / 255, kernel, mode="mirror") for c in range(3)], -1))
+    padded = np.pad(
+        image / 255, ((reach, reach), (reach, reach), (0, 0)), mode="reflect"
+    )  # OpenCV, too, uses Fourier's
+    return _clip(oaconvolve(padded, kernel[..., None], mode="valid", axes=(0, 1)))
 
 
 def glass_blur(image: Pixels, draw: Generator, sigma: float, reach: float, rounds: float) -> Floats:
@@ -119,8 +128,10 @@ def _frost_files() -> list[Path]:
 
 
 def frost(image: Pixels, draw: Generator, image_weight: float, texture_weight: float) -> Floats:
-    picture = np.asarray(Image.open(_frost_files()[draw.integers(5)]))[2::5, 2::5]  # bilinear by 1/5 takes each fifth
     n = image.shape[0]
+    picture = np.asarray(Image.open(_frost_files()[draw.integers(5)]))
+    if n <= 32:
+        picture = picture[2::5, 2::5]  # bilinear by 1/5 takes each fifth
     top, left = draw.integers(0, picture.shape[0] - n), draw.integers(0, picture.shape[1] - n)
     return np.clip(image_weight * image + texture_weight * picture[top : top + n, left : left + n], 0, 255)
 
@@ -146,12 +157,11 @@ def _plasma(draw: Generator, side: int, decay: float) -> Floats:
 def fog(image: Pixels, draw: Generator, strength: float, decay: float) -> Floats:
     x = image / 255
     peak = x.max()
-    x += strength * _plasma(draw, 32, decay)[: x.shape[0], : x.shape[1], None]
+    x += strength * _plasma(draw, 32 if len(x) <= 32 else 256, decay)[: x.shape[0], : x.shape[1], None]
     return _clip(x * peak / (peak + strength))
 
 
-def brightness(image: Pixels, draw: Generator, added: float) -> Floats:
-    x = image / 255
+def _hsv(x: Floats) -> tuple[Floats, Floats, Floats]:
     value, lowest = x.max(-1), x.min(-1)
     delta = value - lowest
     safe = np.where(delta > 0, delta, 1)
@@ -162,17 +172,33 @@ def brightness(image: Pixels, draw: Generator, added: float) -> Floats:
         (green - blue) / safe % 6,
         np.where(value == green, 2 + (blue - red) / safe, 4 + (red - green) / safe),
     )
-    value = np.clip(value + added, 0, 1)
+    return hue, saturation, value
+
+
+def _rgb(hue: Floats, saturation: Floats, value: Floats) -> Floats:
     sector, f = np.floor(hue).astype(int) % 6, hue - np.floor(hue)
     p, q, t = value * (1 - saturation), value * (1 - f * saturation), value * (1 - (1 - f) * saturation)
-    rgb = np.choose(
-        sector[..., None],
-        [
-            np.stack(c, -1)
-            for c in ((value, t, p), (q, value, p), (p, value, t), (p, q, value), (t, p, value), (value, p, q))
-        ],
-    )
-    return _clip(rgb)
+    orders = ((value, t, p), (q, value, p), (p, value, t), (p, q, value), (t, p, value), (value, p, q))
+    return np.choose(sector[..., None], [np.stack(order, -1) for order in orders])
+
+
+def brightness(image: Pixels, draw: Generator, added: float) -> Floats:
+    hue, saturation, value = _hsv(image / 255)
+    return _clip(_rgb(hue, saturation, np.clip(value + added, 0, 1)))
+
+
+def saturate(image: Pixels, draw: Generator, scale: float, shift: float) -> Floats:
+    hue, saturation, value = _hsv(image / 255)
+    return _clip(_rgb(hue, np.clip(saturation * scale + shift, 0, 1), value))
+
+
+def speckle_noise(image: Pixels, draw: Generator, sigma: float) -> Floats:
+    x = image / 255
+    return _clip(x + x * draw.normal(scale=sigma, size=x.shape))
+
+
+def gaussian_blur(image: Pixels, draw: Generator, sigma: float) -> Floats:
+    return _clip(gaussian_filter(image / 255, (sigma, sigma, 0), mode="nearest"))
 
 
 def contrast(image: Pixels, draw: Generator, factor: float) -> Floats:
@@ -212,7 +238,7 @@ def jpeg_compression(image: Pixels, draw: Generator, quality: float) -> Pixels:
 
 _FUNCTIONS = (
     gaussian_noise, shot_noise, impulse_noise, defocus_blur, glass_blur, motion_blur, zoom_blur, snow, frost, fog,
-    brightness, contrast, elastic_transform, pixelate, jpeg_compression,
+    brightness, contrast, elastic_transform, pixelate, jpeg_compression, speckle_noise, gaussian_blur, saturate,
 )  # fmt: skip
 REFERENCE: Mapping[str, Callable[..., NDArray[np.generic]]] = {f.__name__: f for f in _FUNCTIONS}
 
