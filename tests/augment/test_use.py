@@ -13,9 +13,23 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from elinvar.augment import Augmentation, AugMix, Compose, Cutout, Flip, PadCrop, RandAugment, RandomChain
+from elinvar.augment import (
+    OPS,
+    Augmentation,
+    AugMix,
+    Compose,
+    Cutout,
+    Flip,
+    PadCrop,
+    Program,
+    RandAugment,
+    RandomChain,
+    apply,
+)
+from elinvar.augment.backend import Backend
 from elinvar.augment.opaque import result
 from elinvar.check import InputError, check_images
+from elinvar.rng import streams
 from libraries import load
 
 from .conftest import keys, photos
@@ -89,8 +103,20 @@ def test_every_value_of_floating_point_is_rounded_as_torch_rounds() -> None:
     drawn = torch.rand(1 << 20, generator=torch.Generator().manual_seed(0))
     values = torch.cat([drawn, torch.arange(256) / 255, (torch.arange(255) + 0.5) / 255, torch.tensor([0.0])])
     images = values.view(1, 1, -1, 1 << 4)
-    chosen = RandAugment(n=0)(images)
-    assert chosen.equal(images.mul(255).round().div(255))
+    invert = Program(torch.tensor([[[OPS["invert"].code]]], dtype=torch.int32), torch.zeros(1, 1, 1, 1))
+    assert apply(images, invert).equal((255 - images.mul(255).round()).div(255))
+
+
+@pytest.mark.parametrize("backend", ["compiled", "batched"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_what_operations_leave_alone_keeps_every_bit(backend: Backend, dtype: torch.dtype) -> None:
+    images = torch.rand(64, 3, 32, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(dtype)
+    program = Cutout(16, fill=0).draw(streams(0, torch.arange(64)), height=32, width=32)
+    made = apply(images, program, backend=backend)
+    assert made.dtype == dtype
+    out = made == 0
+    assert made.equal(torch.where(out, torch.zeros_like(images), images))
+    assert 0.15 < out.double().mean() < 0.25  # 14 x 14 of 32 x 32 pixels on average
 
 
 @every

@@ -144,7 +144,8 @@ class AugMix(Programmed):
 class RandomChain(Programmed):
     """Put each image through one random chain of AugMix's operations, without mixing: its "Random AutoAugment*".
 
-    severity, depth and ops as in `AugMix`. uint8 images stay uint8; floating point is rounded to 256 values.
+    severity, depth and ops as in `AugMix`. uint8 images stay uint8; in floating point, values that change become one of
+    256.
 
     Source   Hendrycks et al., AugMix, ICLR 2020, table 4.
     """

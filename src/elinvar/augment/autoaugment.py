@@ -43,7 +43,7 @@ class AutoAugment(Programmed):
                   benchmarks: the other operation of a pair stays, and a pair that loses both does nothing
     fill          of pixels from outside of the image, 0 to 255, or one value for each channel
 
-    uint8 images stay uint8; floating point is rounded to 256 values.
+    uint8 images stay uint8; in floating point, values that change become one of 256.
 
     Source   Cubuk et al., AutoAugment, CVPR 2019, section 3 and appendix; overlap_free: Hendrycks et al., AugMix, ICLR
              2020, table 4, "AutoAugment*", which does not say what becomes of a pair that loses one.

@@ -33,6 +33,17 @@ def to_floats(images: UInt8[Tensor, "n c h w"], dtype: torch.dtype) -> Shaped[Te
     return (images.to(torch.float32) / 255).to(dtype)
 
 
+def _changed(
+    made: UInt8[Tensor, "n c h w"], before: UInt8[Tensor, "n c h w"], images: Shaped[Tensor, "n c h w"]
+) -> Shaped[Tensor, "n c h w"]:
+    """`made` in the type of floating point images, which keep the values that operations left alone."""
+    if images.dtype == torch.float32 and images.device.type == "cpu":
+        from .compiled.pixels import keep
+
+        return keep(made, before, images.detach())
+    return torch.where(made == before, images.detach(), (made.to(torch.float32) / 255).to(images.dtype))
+
+
 def check_channels(images: Shaped[Tensor, "n c h w"]) -> None:
     """Raise `InputError` unless images are grey or have three colours, as operations want them."""
     if images.shape[1] not in (1, 3):
@@ -48,7 +59,8 @@ def apply(
 ) -> Shaped[Tensor, "n c h w"]:
     """What `program` makes of `images`, row by row.
 
-    images   uint8, or floating point in [0, 1], which is rounded to 256 values first; 1 or 3 channels
+    images   uint8, or floating point in [0, 1]; 1 or 3 channels. Operations see floating point rounded to 256 values;
+             what they change becomes one of these, what they leave alone keeps its own
     backend  "compiled" (CPU) or "batched" (any device); None: compiled for images on a CPU
 
     Mixtures come out as float32 in [0, 1]; results of pure programs in the type of the images. Both back ends give the
@@ -85,7 +97,6 @@ def execute(
         from .compiled.run import run
     else:
         from .batched.run import run
-    made = run(to_bytes(images), program)
-    if program.pure and images.is_floating_point():
-        made = to_floats(made, images.dtype)
-    return made
+    before = to_bytes(images)
+    made = run(before, program)
+    return _changed(made, before, images) if program.pure and images.is_floating_point() else made

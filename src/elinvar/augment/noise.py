@@ -32,7 +32,7 @@ class GaussianNoise(Programmed):
     std    standard deviation of the data's channels, one or (red, green, blue), for pixels in [0, 1]; only with
            "normalized"; grey images take the first
 
-    uint8 images stay uint8; results are rounded to 256 values.
+    uint8 images stay uint8; noisy values are rounded to 256.
 
     Source   Merchant et al. (Split BatchNorms) train with sigma .2; their scale is not given, and their accuracies fit
              the normalized one.

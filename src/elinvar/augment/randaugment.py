@@ -69,7 +69,7 @@ class RandAugment(Programmed):
                    10 in the paper's text and in the TPU code
     fill           of pixels from outside of the image, 0 to 255, or one value for each channel
 
-    uint8 images stay uint8; floating point is rounded to 256 values.
+    uint8 images stay uint8; in floating point, values that change become one of 256.
 
     Source   Cubuk et al., RandAugment, CVPR workshops 2020, sections 3 and 4.
     Differs  warps blend four pixels, where torchvision fetches the nearest; outside is grey, there black.

@@ -27,6 +27,12 @@ def _scale(source: Bytes, target: Floats) -> None:
         target[i] = FLOAT(source[i]) / FLOAT(255)
 
 
+@kernel
+def _keep(made: Bytes, before: Bytes, image: Floats, target: Floats) -> None:
+    for i in range(len(made)):
+        target[i] = image[i] if made[i] == before[i] else FLOAT(made[i]) / FLOAT(255)
+
+
 def to_bytes(images: Float32[Tensor, "n c h w"]) -> UInt8[Tensor, "n c h w"]:
     """[0, 1] rounded to the nearest of the 256 values."""
     made = empty(tuple(images.shape), torch.uint8)
@@ -41,3 +47,13 @@ def to_floats(images: UInt8[Tensor, "n c h w"]) -> Float32[Tensor, "n c h w"]:
     source, target = images.view(-1).numpy(), made.view(-1).numpy()
     for_pieces(lambda start, stop: _scale(source[start:stop], target[start:stop]), len(target), PIECE)
     return made
+
+
+def keep(
+    made: UInt8[Tensor, "n c h w"], before: UInt8[Tensor, "n c h w"], images: Float32[Tensor, "n c h w"]
+) -> Float32[Tensor, "n c h w"]:
+    """The images where `made` is as `before`, else `made` over 255."""
+    kept = empty(tuple(images.shape), torch.float32)
+    arrays = [tensor.contiguous().view(-1).numpy() for tensor in (made, before, images, kept)]
+    for_pieces(lambda start, stop: _keep(*(array[start:stop] for array in arrays)), kept.numel(), PIECE)
+    return kept
