@@ -187,6 +187,17 @@ def test_lrm_by_hand() -> None:
     assert values == pytest.approx([adversarial, prediction_cross_entropy(Z, OTHER).mean().item(), squeezing], rel=1e-6)
 
 
+def test_lrm_hands_its_settings_on() -> None:
+    paired, squeezing = lrm(
+        clean="a", adversarial="b", ratio=0.5, beta=0.3, smoothing=0.2, reading="share", distance="cosine", pairing=0.7
+    ).parts
+    assert paired == DecoupledPairing(
+        loss=CrossEntropy(over=("b",), smoothing=0.2), over=("a", "b"), ratio=0.5, reading="share", distance="cosine",
+        weight=0.7,
+    )  # fmt: skip
+    assert squeezing == LogitSqueezing(over=("a", "b"), weight=0.3)
+
+
 def test_lrm_with_its_weights_off_is_adversarial_training_to_the_bit() -> None:
     off = lrm(pairing=0.0, beta=0.0, smoothing=0.0)
     assert off(logits(), views()).total.item() == ADVERSARIAL(logits(), views()).total.item()

@@ -146,6 +146,13 @@ def test_logits_of_any_size_are_finite(scale: float | None, size: float) -> None
         torch.testing.assert_close(apart.detach().double(), by_hand, rtol=1e-5, atol=1e-7)
 
 
+def test_a_classifier_that_starts_at_zero_is_left_alone() -> None:
+    """Rounding errors of the two predictions, over a length of almost 0, would be huge gradients."""
+    students = torch.zeros(3, 64, 1000, requires_grad=True)
+    (gradient,) = torch.autograd.grad(distillation(students, torch.zeros(64, 1000)).sum(), students)
+    assert gradient.abs().max() < 1e-6
+
+
 def test_distillation_refuses_what_makes_no_sense() -> None:
     z = draw(6, 5)
     with pytest.raises(InputError, match="students: got shape"):

@@ -49,6 +49,13 @@ def test_cross_entropy_is_the_mean_over_the_views_it_names() -> None:
     assert total(CrossEntropy(over=("aug1", "clean"), weight=3.0)) == pytest.approx(1.5 * (ce("aug1") + ce("clean")))
 
 
+def test_the_mean_over_branches_is_the_mean_over_all_their_rows() -> None:
+    """Split BatchNorms: one forward of both halves and one mean is (L_main + L_aux) / 2."""
+    rows = torch.cat([logits()["clean"], logits()["aug1"]])
+    targets = views()["clean"].targets.repeat(2)
+    assert total(CrossEntropy(over=("clean", "aug1"))) == pytest.approx(cross_entropy(rows, targets).mean().item())
+
+
 def test_views_of_different_length_count_alike() -> None:
     loss = CrossEntropy(over=("clean", "aug1"))(logits(small="aug1"), views(small="aug1"))
     small = cross_entropy(logits()["aug1"][:2], torch.tensor([0, 3])).mean().item()
