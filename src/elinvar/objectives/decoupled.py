@@ -3,8 +3,9 @@
     L = J + k sg(J / h) h,      h = mean_i h(z_i, z'_i),      sg: no gradient
 
 J is the loss of adversarial training, h how far apart two views' predictions are. The second term is always k times as
-large as the first; its gradient is k (J / h) times that of h. Regularization of the logits, the other half of what
-pairing by squares does, is a term of its own: `LogitSqueezing`.
+large as the first; its gradient is k (J / h) times that of h. J and h are means over the rows of one forward, so with
+accumulated micro-batches each has a factor of its own. Regularization of the logits, the other half of what pairing by
+squares does, is a term of its own: `LogitSqueezing`.
 
 Source   Summers, thesis, equation 3.11 and section 3.4.1.
 """
