@@ -4,10 +4,12 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -186,6 +188,20 @@ def test_no_gradient_of_a_weight_is_computed(asks: bool) -> None:
         "aten.convolution_backward.default [True, False, False]": 5
     }
     assert seen["aten.mm.default"] == 5
+
+
+def test_a_model_on_several_workers_trains_on(tmp_path: Path) -> None:
+    """Its wrapper waits, after a forward with gradients, for those of the weights: an attack goes around it."""
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
+    try:
+        model = nn.parallel.DistributedDataParallel(convolutional())
+        for _ in range(2):
+            attacks.pgd(model, images(6), targets(6), steps=3)
+            torch.autograd.backward(F.cross_entropy(model(images(6)), targets(6)))
+        assert all(parameter.grad is not None for parameter in model.parameters())
+        assert model.training
+    finally:
+        dist.destroy_process_group()
 
 
 def test_costs_as_many_passes_as_it_has_steps() -> None:

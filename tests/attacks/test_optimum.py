@@ -193,6 +193,18 @@ def test_more_steps_and_more_starts_raise_more() -> None:
     assert values == sorted(values)
 
 
+def test_an_end_without_a_number_gives_way() -> None:
+    values = iter([torch.nan, 1.0])
+    x, y = images(3, dtype=torch.float64), targets(3)
+
+    def once(logits: Tensor, _: Tensor) -> Tensor:
+        return torch.full((len(logits),), next(values))
+
+    settings: dict[str, Any] = {"steps": 0, "keys": keys(3), "targeted": True}
+    found = attacks.pgd(smooth(), x, (smooth()(x).argmax(1) + 1) % 4, loss=once, restarts=2, **settings)
+    assert not torch.equal(found, attacks.pgd(smooth(), x, y, **settings))
+
+
 def test_of_several_ends_the_best_counts() -> None:
     """Restart r alone is the attack with the streams that restart r takes."""
     model, x, y = smooth(), images(8, dtype=torch.float64), targets(8)

@@ -90,6 +90,14 @@ def test_points_that_are_inside_stay() -> None:
     torch.testing.assert_close(kept, points, rtol=0, atol=2e-7)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_black_images_lose_nothing_to_rounding_and_stay_inside(dtype: torch.dtype) -> None:
+    """Sums with zero are exact: only the norm's own rounding is left, which goes either way."""
+    near = torch.zeros(500, 1, 3, 3, dtype=dtype)
+    noise = torch.rand(near.shape, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    assert_inside(L2(0.7), L2(0.7).around(near, (0.0, 1.0))(near + 5 * noise), near)
+
+
 def test_far_points_come_to_the_surface() -> None:
     near = images(4, dtype=torch.float64)[3:] * 0.2 + 0.4
     noise = torch.randn(near.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

@@ -121,6 +121,20 @@ def test_early_stops_leave_alone_who_is_fooled(norm: str, random_start: bool) ->
     assert fooled(model, short, y).sum() >= wrong[-1].sum()
 
 
+def test_early_stops_change_nothing_for_those_who_stay() -> None:
+    """Their draws and what Adam remembers of them are their own, whoever leaves."""
+    model, x = smooth(), images(24, dtype=torch.float64)
+    y = model(x).argmax(1)
+    settings: dict[str, Any] = {"eps": 0.05, "samples": 8, "keys": keys(24)}
+    short = attacks.spsa(model, x, y, steps=8, **settings)
+    trajectory = [attacks.spsa(model, x, y, steps=steps, early_stop=False, **settings) for steps in range(9)]
+    wrong = torch.stack([fooled(model, points, y) for points in trajectory])
+    firsts = [int(wrong[:, row].int().argmax()) if wrong[:, row].any() else 8 for row in range(24)]
+    assert len(set(firsts)) > 2
+    for row, first in enumerate(firsts):
+        torch.testing.assert_close(short[row], trajectory[first][row], rtol=0, atol=1e-9)
+
+
 def test_early_stops_cost_less() -> None:
     """Counted in images that the model sees: a model without defence is done after the first steps."""
     model, x = smooth(), images(64, dtype=torch.float64)

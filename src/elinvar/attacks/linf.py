@@ -39,4 +39,4 @@ class Linf(Threat):
         return halves.to(images.dtype).mul_(self.eps / 2**31).view(images.shape)
 
     def direction(self, gradient: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-        return gradient.sign_().nan_to_num_(0.0)
+        return gradient.sign_()  # 0 for NaN

@@ -90,7 +90,7 @@ def _of(result: Result) -> Attack:
 
 
 def _crosses(attack: Attack) -> bool:
-    return attack.steps > 1 and attack.steps * attack.rule.step >= 2 * attack.threat.eps
+    return attack.steps * attack.rule.step >= 2 * attack.threat.eps
 
 
 def _stronger(name: str, result: Result, other: str, reference: Result) -> str:

@@ -56,7 +56,6 @@ class Search:
             score = torch.stack([reached.to(value), value.nan_to_num(-torch.inf)], 1)
             old = best[rows]
             better = (score[:, 0] > old[:, 0]) | ((score[:, 0] == old[:, 0]) & (score[:, 1] > old[:, 1]))
-            better |= old[:, 0].isneginf()  # the first end counts in any case
             best[rows[better]] = score[better]
             found[rows[better]] = points[better]
             if self.stop:
