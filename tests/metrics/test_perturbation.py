@@ -74,7 +74,12 @@ def test_videos_that_come_in_pieces() -> None:
         distances.update(scores, perturbation=name)
     flips.merge(other)
     assert flips.compute().each == pytest.approx(expected)
-    assert other.compute().each != pytest.approx(expected)  # merging leaves the other as it was
+    before = other.compute().each
+    assert before != pytest.approx(expected)  # merging leaves the other as it was
+    empty = PerturbationFlips(subset="all")
+    empty.merge(other)
+    empty.merge(flips)
+    assert other.compute().each == before
     assert distances.compute().each == pytest.approx(moved)
     assert rates.compute() == pytest.approx(mean_flip_rate(expected))
 

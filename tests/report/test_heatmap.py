@@ -66,6 +66,8 @@ def test_frequencies_are_labelled() -> None:
     axes = heatmap_figure({"one": heatmap(5, 8)}).axes[0]
     assert axes.get_xticks().tolist() == [-4, 0, 3]
     assert axes.get_yticks().tolist() == [-2, 0, 2]
+    assert axes.get_xlim() == (-4.5, 3.5)
+    assert axes.get_ylim() == (2.5, -2.5)  # the first row on top
 
 
 def test_the_file_is_whole_and_the_same_each_time(tmp_path: Path) -> None:
