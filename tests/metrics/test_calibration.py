@@ -213,3 +213,14 @@ def test_refuses_settings_that_make_no_sense() -> None:
         metrics.adaptive_calibration_error(confidence, correct, bins=-1)
     with pytest.raises(InputError, match="leaves no bin of 50 predictions"):
         metrics.rms_calibration_error(confidence, correct, skip_last_bin=True)
+
+
+def test_expected_calibration_error_over_other_bins() -> None:
+    confidence, correct = calibrated(1234, seed=0)
+    equal_mass = metrics.expected_calibration_error(confidence, correct, bins=EqualMass(10))
+    assert equal_mass == metrics.adaptive_calibration_error(confidence, correct)
+    equal_size = metrics.expected_calibration_error(confidence, correct, bins=EqualSize(100))
+    assert equal_size == metrics.mean_absolute_gap(
+        metrics.reliability_bins(confidence, correct, binning=EqualSize(100))
+    )
+    assert equal_size <= metrics.rms_calibration_error(confidence, correct)

@@ -56,9 +56,10 @@ def rms_calibration_error(
     return root_mean_square_gap(bins, debias=debias)
 
 
-def expected_calibration_error(probabilities: Probabilities, targets: Targets, *, bins: int = 15) -> float:
-    """Mean absolute gap over `bins` intervals of equal width (ECE), 0 to 1."""
-    return mean_absolute_gap(reliability_bins(probabilities, targets, binning=EqualWidth(bins)))
+def expected_calibration_error(probabilities: Probabilities, targets: Targets, *, bins: int | Binning = 15) -> float:
+    """Mean absolute gap (ECE), 0 to 1, over `bins` intervals of equal width, or over another `Binning`."""
+    binning = EqualWidth(bins) if isinstance(bins, int) else bins
+    return mean_absolute_gap(reliability_bins(probabilities, targets, binning=binning))
 
 
 def maximum_calibration_error(probabilities: Probabilities, targets: Targets, *, bins: int = 15) -> float:
