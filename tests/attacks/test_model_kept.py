@@ -191,12 +191,15 @@ def test_no_gradient_of_a_weight_is_computed(asks: bool) -> None:
 
 
 def test_a_model_on_several_workers_trains_on(tmp_path: Path) -> None:
-    """Its wrapper waits, after a forward with gradients, for those of the weights: an attack goes around it."""
+    """An attack goes around its wrapper, which talks to the other workers in every forward."""
     dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
     try:
         model = nn.parallel.DistributedDataParallel(convolutional())
-        for _ in range(2):
+        forwards: list[int] = []
+        model.register_forward_hook(lambda *_: forwards.append(1))
+        for step in range(2):
             attacks.pgd(model, images(6), targets(6), steps=3)
+            assert len(forwards) == step
             torch.autograd.backward(F.cross_entropy(model(images(6)), targets(6)))
         assert all(parameter.grad is not None for parameter in model.parameters())
         assert model.training

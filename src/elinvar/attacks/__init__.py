@@ -44,3 +44,4 @@ from .transfer import Matrix as Matrix
 from .transfer import Transfer as Transfer
 from .transfer import black_box as black_box
 from .transfer import transfer as transfer
+from .view import Adversarial as Adversarial

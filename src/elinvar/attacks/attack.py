@@ -131,7 +131,7 @@ class Attack:
 
 
 def _callable(model: nn.Module) -> Callable[[Tensor], Tensor]:
-    """The model itself: wrappers for several devices prepare for gradients of weights, which never come."""
+    """The model itself: a wrapper that waits for all workers in each forward hangs where early stops differ."""
     return model.module if isinstance(model, DistributedDataParallel) else model
 
 

@@ -69,8 +69,8 @@ class Goal:
 def unrecorded() -> Iterator[None]:
     """Forwards without a graph, which leave nothing in autocast's memory.
 
-    Autocast keeps cast weights until its context ends. Those of a forward without gradients would cut a later training
-    forward in the same context off from its weights.
+    Autocast keeps cast weights until its context ends. In older versions of torch those of a forward without gradients
+    cut a later training forward in the same context off from its weights (pytorch/pytorch#158232).
     """
     kept = torch.is_autocast_cache_enabled()
     torch.set_autocast_cache_enabled(False)
