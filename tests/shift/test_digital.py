@@ -25,7 +25,7 @@ def test_contrast(severity: int) -> None:
     assert torch.allclose(got.mean((2, 3)), images.double().mean((2, 3)) / 255)
 
 
-@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("size", [*SIZES, (72, 90)], ids=str)
 @pytest.mark.parametrize("severity", LEVELS)
 def test_elastic_transform(severity: int, size: tuple[int, int]) -> None:
     images = pictures(4, 3, *size).double() / 255

@@ -67,7 +67,7 @@ def test_speckle_noise_law(severity: int, side: int) -> None:
     assert scipy.stats.kstest(inside, scipy.stats.truncnorm(low, -low).cdf).pvalue > 0.001
 
 
-@pytest.mark.parametrize("number", range(5))
+@pytest.mark.parametrize("number", range(6))
 def test_relief_is_opencv(number: int) -> None:
     """Edges, distances, equalization, emboss and box filter in a row, level by level; both back ends."""
     drops, expected = OPENCV[f"drops{number}"].astype(np.int64), OPENCV[f"relief{number}"]

@@ -1,6 +1,8 @@
 """Bad input: one clear line each. And the tables of severities."""
 
+import csv
 from inspect import unwrap
+from pathlib import Path
 
 import pytest
 import torch
@@ -81,6 +83,16 @@ def test_constants_fit_their_parameters(name: str) -> None:
         if name != "zoom_blur":
             assert {len(level) for level in constants.levels} == {len(table.parameters)}
     assert [s.largest_side for s in table.sets] == sorted(s.largest_side for s in table.sets)
+
+
+def test_constants_are_the_published_ones() -> None:
+    """Against a second transcription of both generators."""
+    with Path(__file__).with_name("constants.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 * len(LEVELS) * len(SEVERITY)
+    for row in rows:
+        level = SEVERITY[row["corruption"]].level(int(row["severity"]), int(row["side"]), int(row["side"]))
+        assert level == pytest.approx([float(value) for value in row["values"].split()], rel=1e-12), row
 
 
 def test_zoom_factors() -> None:
