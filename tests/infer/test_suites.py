@@ -120,3 +120,19 @@ def test_images_that_cannot_be_perturbed_are_refused_at_once(tmp_path: Path) -> 
     with pytest.raises(InputError, match="cannot be perturbed"):
         GeneratedFrames(tiny).check(NAMES)
     assert model.images == 0
+
+
+def test_a_thousand_classes_are_normalized_by_alexnet(tmp_path: Path) -> None:
+    model = Counting(1000)
+    found = judged(tmp_path, model, suites=["clean", "corruptions", "perturbations"])
+    assert found.shift is not None
+    assert found.stability is not None
+    shares = {name: [error / 100 for error in errors] for name, errors in found.shift.errors.items()}
+    assert found.shift.mean["mce"] == float(metrics.mean_corruption_error(shares, normalizers=metrics.ALEXNET))
+    relative = metrics.relative_mean_corruption_error(shares, found.clean.error / 100)
+    assert found.shift.mean["relative_mce"] == float(relative)
+    flips = {name: flip / 100 for name, flip in found.stability.flips.items()}
+    assert found.stability.mean["flip_rate"] == float(metrics.mean_flip_rate(flips))
+    ten = judged(tmp_path, Counting(10), suites=["clean", "corruptions"])
+    assert ten.shift is not None
+    assert "mce" not in ten.shift.mean

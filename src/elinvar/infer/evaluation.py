@@ -42,7 +42,8 @@ class Shift:
     generator   how the images were made, with everything that differs from the published files
     errors      corruption -> error at severities 1 to 5
     pooled      corruption -> scores of its five severities together
-    mean        means over the corruptions: error (mCE, unnormalized), nll, brier, rms_calibration
+    mean        means over the corruptions: error (mCE, unnormalized), nll, brier, rms_calibration; for 1,000 classes
+                mce and relative_mce, in per cent of AlexNet's errors on ImageNet-C
     reliability of all corrupted predictions together
     """
 

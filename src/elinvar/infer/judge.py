@@ -19,7 +19,7 @@ from .parts import CLEAN, Parts, Tensors
 from .predict import Predictor
 from .predictions import Predictions
 from .predictions import scores as scores
-from .sequences import NAMES, GeneratedFrames, PerturbedImages, followed, stability
+from .sequences import IMAGENET_CLASSES, NAMES, GeneratedFrames, PerturbedImages, followed, stability
 from .spectrum import IMAGES, measured, settings, spectrum
 
 SUITES = {
@@ -114,15 +114,15 @@ def judge(
             partial(followed, predictor, split, films, name, batch_size),
         )
         watch.done(f"{name}, sequences")
-    plain = Predictions.of(clean["clean.logits"], clean["clean.targets"])
+    plain, classes = Predictions.of(clean["clean.logits"], clean["clean.targets"]), clean["clean.logits"].shape[1]
     return Verdict(
         clean=plain.scores(),
-        shift=_summary(found["corruptions"], source.about) if "corruptions" in found else None,
+        shift=_benchmark(found["corruptions"], plain, source.about, classes) if "corruptions" in found else None,
         logits=clean["clean.logits"],
         targets=clean["clean.targets"],
         extra=_summary(found["extra"], source.about) if "extra" in found else None,
         calibration=calibration(plain, found.get("corruptions")) if "calibration" in suites else None,
-        stability=stability(stable, films.about, clean["clean.logits"].shape[1]) if stable else None,
+        stability=stability(stable, films.about, classes) if stable else None,
         spectrum=_spectrum(predictor, split, kept, batch_size, watch) if "fourier" in suites else None,
     )
 
@@ -180,8 +180,6 @@ def _summary(found: dict[str, list[Predictions]], generator: str) -> Shift:
         for name, of in pooled.items()
     }
     means = {key: sum(row[key] for row in rows.values()) / len(rows) for key in next(iter(rows.values()))}
-    if set(found) == set(metrics.SUBSETS["benchmark"]):
-        means["error"] = float(metrics.mean_corruption_error(errors))
     everything = Predictions.pooled([part for parts in found.values() for part in parts])
     return Shift(
         subset=f"{subset(found)} x {len(SEVERITIES)} severities",
@@ -191,3 +189,14 @@ def _summary(found: dict[str, list[Predictions]], generator: str) -> Shift:
         mean=means,
         reliability=everything.scores().reliability,
     )
+
+
+def _benchmark(found: dict[str, list[Predictions]], clean: Predictions, generator: str, classes: int) -> Shift:
+    """The 15 corruptions of the mean; ImageNet's 1,000 classes also get the means in per cent of AlexNet's errors."""
+    made = _summary(found, generator)
+    made.mean["error"] = float(metrics.mean_corruption_error(made.errors))
+    if classes == IMAGENET_CLASSES:
+        shares = {name: [error / 100 for error in errors] for name, errors in made.errors.items()}
+        made.mean["mce"] = float(metrics.mean_corruption_error(shares, normalizers=metrics.ALEXNET))
+        made.mean["relative_mce"] = float(metrics.relative_mean_corruption_error(shares, clean.error / 100))
+    return made

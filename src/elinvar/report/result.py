@@ -53,7 +53,7 @@ class Measure:
 
 
 def _under_shift(key: str) -> Callable[[Evaluation], float | None]:
-    return lambda evaluation: None if evaluation.shift is None else evaluation.shift.mean[key]
+    return lambda evaluation: None if evaluation.shift is None else evaluation.shift.mean.get(key)
 
 
 def _flips(evaluation: Evaluation) -> float | None:
@@ -65,6 +65,8 @@ CORRUPTION_ERROR = Measure("mean corruption error", "%", 2, _under_shift("error"
 MEASURES = (
     CLEAN_ERROR,
     CORRUPTION_ERROR,
+    Measure("mCE, AlexNet = 100", "%", 1, _under_shift("mce")),
+    Measure("relative mCE, AlexNet = 100", "%", 1, _under_shift("relative_mce")),
     Measure("NLL clean", "", 3, lambda evaluation: evaluation.clean.nll),
     Measure("NLL corrupted", "", 3, _under_shift("nll")),
     Measure("RMS calibration error clean", "%", 2, lambda evaluation: evaluation.clean.rms_calibration),
