@@ -52,7 +52,7 @@ def run(arguments: Sequence[str]) -> int:
         "Write corrupted copies of the test images of SRC into DST, in the layout of the published sets: NAME.npy and "
         "labels.npy (CIFAR-10-C) or NAME/SEVERITY/CLASS/*.JPEG (ImageNet-C). The same command again continues an "
         "interrupted one and leaves finished files alone. The same seed gives the same bytes; seed 0 gives the pixels "
-        "that 'elinvar evaluate' generates.",
+        "that 'elinvar evaluate' generates (folders: before JPEG).",
         "elinvar corrupt cifar10:DIR CIFAR-10-C-mine --corruptions benchmark,extra",
     )
     made.add_argument("src", type=str, help="digits, cifar10:DIR, cifar100:DIR or folder:DIR")
