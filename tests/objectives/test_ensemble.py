@@ -93,6 +93,14 @@ def test_the_norm_of_the_teacher_as_scale_keeps_the_teacher_as_it_is() -> None:
     )
 
 
+def test_no_gradient_flows_through_the_norm_of_the_teacher_as_scale() -> None:
+    student, teacher = draw(1, 5), draw(1, 5, seed=1).requires_grad_()
+    length = teacher.detach().norm().item()
+    (found,) = torch.autograd.grad(distillation(student, teacher, scale=None).sum(), teacher)
+    (expected,) = torch.autograd.grad(distillation(student, teacher, scale=length).sum(), teacher)
+    torch.testing.assert_close(found, expected)
+
+
 def test_several_students_at_once() -> None:
     students, teacher = draw(3, 6, 5), draw(6, 5, seed=1)
     expected = torch.stack([distillation(student, teacher) for student in students])
