@@ -1,5 +1,6 @@
 """Corrupt a batch of images: draws by example, back end by device, pixels stored as the benchmark stores them."""
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -109,15 +110,22 @@ def compiled(
     target = np.empty_like(source)
     words = own.numpy().view(np.uint64)
 
+    piece = max(1, PIECE_COMPILED // max(1, source[:1].size))
+    buffers = (
+        threading.local()
+    )  # a thread keeps its two for all of its pieces: fresh memory costs more than small kernels
+
     def work(start: int, stop: int) -> None:
-        x = source[start:stop].astype(np.float64)
+        if not hasattr(buffers, "both"):
+            buffers.both = np.empty((2, piece, *source.shape[1:]))
+        x, result = buffers.both[:, : stop - start]
+        np.copyto(x, source[start:stop])
         if source.dtype != np.uint8:
             x *= 255
-        result = np.empty_like(x)
         kernel(x, *((words[start:stop],) if operation.stochastic else ()), *plan, result)
         _store(result, target[start:stop], operation.rounded)
 
-    for_pieces(work, len(source), max(1, PIECE_COMPILED // max(1, source[:1].size)))
+    for_pieces(work, len(source), piece)
     return torch.from_numpy(target).to(images.dtype)
 
 
