@@ -17,12 +17,14 @@ class Context:
     """One step's surroundings.
 
     forward  the model as the step runs it: [0, 1] images to float32 logits, under the step's precision
+    number   steps that the run has done before this one
     """
 
     seeds: Seeds
     epoch: int
     model: nn.Module
     forward: Callable[[Tensor], Tensor]
+    number: int = 0
 
     def streams(self, source: Source, index: Int64[Tensor, " n"], *path: int | str) -> Int64[Tensor, " n"]:
         """A stream of draws for each example; `path` names the view and the place in it."""

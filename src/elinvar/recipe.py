@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from .attacks import Adversarial
 from .augment import Augmentation
 from .check import InputError
 from .context import Context, Transform
@@ -38,18 +39,26 @@ def _apply(step: Augmentation | Transform, view: View, context: Context, *path: 
 
 @dataclass(frozen=True, kw_only=True)
 class ViewSpec:
-    """How one view is made from the examples of a batch: `transforms` in order, then normalized with `branch`."""
+    """How one view is made: `transforms` in order, then normalized with `branch`.
+
+    of   name of an earlier view that it is made from, pixels and targets; None: from what all views share
+    """
 
     name: str
     transforms: tuple[Augmentation | Transform, ...] = ()
     branch: str = "main"
+    of: str | None = None
 
-    def make(self, shared: View, context: Context) -> View:
-        """The view of examples that already went through what all views share."""
-        view = replace(shared, name=self.name, branch=self.branch)
+    def make(self, source: View, context: Context) -> View:
+        """The view made from `source`."""
+        view = replace(source, name=self.name, branch=self.branch)
         for place, transform in enumerate(self.transforms):
             view = _apply(transform, view, context, self.name, place)
         return view
+
+    def attacked(self) -> tuple[str, ...]:
+        """Branches other than its own through which the model is attacked to make it."""
+        return tuple(step.branch for step in self.transforms if isinstance(step, Adversarial) and step.branch)
 
 
 class Optimizer(ABC):
@@ -137,6 +146,35 @@ class Cosine(Schedule):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Steps(Schedule):
+    """Warm-up, then the peak, multiplied with `by` at each of some epochs.
+
+    at              epochs, whole or not, that are done when a drop comes; negative ones count from the end of the run
+    by              factor of each drop
+    warmup_epochs   w, rising linearly, or held at `warmup`
+    """
+
+    at: tuple[float, ...]
+    by: float = 0.1
+    warmup_epochs: float = 0.0
+    warmup: float | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.warmup_epochs >= 0 and 0 < self.by <= 1 and (self.warmup is None or 0 <= self.warmup <= 1)):
+            raise InputError(
+                f"steps: got by {self.by}, warmup_epochs {self.warmup_epochs}, warmup {self.warmup}; "
+                "expected above 0 to 1, at least 0, and 0 to 1 or null"
+            )
+
+    def factor(self, step: int, steps: int, steps_per_epoch: int) -> float:
+        warmup = min(round(self.warmup_epochs * steps_per_epoch), steps)
+        if step < warmup:
+            return (step + 1) / warmup if self.warmup is None else self.warmup
+        drops = (round(epoch * steps_per_epoch) + (steps if epoch < 0 else 0) for epoch in self.at)
+        return float(self.by ** sum(step >= drop for drop in drops))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Train:
     """The training side.
 
@@ -172,13 +210,19 @@ class Train:
         names = [view.name for view in self.views]
         if not names or len(set(names)) != len(names):
             raise InputError(f"views: got {names}, expected at least one, with distinct names")
+        for place, view in enumerate(self.views):
+            if view.of is not None and view.of not in names[:place]:
+                raise InputError(f"{view.name}: made of the view {view.of!r}, expected one before it: {names[:place]}")
 
     def prepare(self, batch: Batch, context: Context) -> Views:
         """Batch to views: what all share is drawn and applied once, then each view goes its own way."""
         view = View("shared", batch.images, batch.targets, batch.index)
         for place, augmentation in enumerate(self.shared):
             view = _apply(augmentation, view, context, "shared", place)
-        return Views([spec.make(view, context) for spec in self.views])
+        made: dict[str, View] = {}
+        for spec in self.views:
+            made[spec.name] = spec.make(view if spec.of is None else made[spec.of], context)
+        return Views(list(made.values()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,7 +255,9 @@ class Recipe:
                 f"name: got {self.name!r}, expected letters, digits, '_', '-' and '.': it names directories"
             )
         known = self.train.norm.branches
-        for user, branch in [*((view.name, view.branch) for view in self.train.views), ("infer", self.infer.branch)]:
+        attacked = ((view.name, branch) for view in self.train.views for branch in view.attacked())
+        users = [*((view.name, view.branch) for view in self.train.views), *attacked, ("infer", self.infer.branch)]
+        for user, branch in users:
             if branch not in known:
                 raise InputError(
                     f"{user} is normalized by the branch {branch!r}, but train.norm has {known}; "

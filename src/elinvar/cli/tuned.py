@@ -90,7 +90,8 @@ def training_views(
 ) -> Iterator[Tensor]:
     """Images as a step would prepare them in one more epoch: the views of the branch that predicts."""
     epoch = recipe.train.epochs
-    context = Context(seeds, epoch, model, compute.forward(model))
+    steps = epoch * max(len(train) // recipe.train.batch_size, 1)
+    context = Context(seeds, epoch, model, compute.forward(model), steps)
     order = epoch_order(len(train), seeds, epoch)[:examples]
     key = seeds.key(Source.AUGMENT, epoch, "read")
     for batch in train.batches(order, recipe.train.batch_size, device=compute.device, key=key):

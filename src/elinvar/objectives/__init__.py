@@ -19,6 +19,7 @@ from .pairing import clean_logit_pairing as clean_logit_pairing
 from .pairing import logit_pairing as logit_pairing
 from .similarity import cosine_distance as cosine_distance
 from .similarity import prediction_cross_entropy as prediction_cross_entropy
+from .smooth_view import SmoothTargets as SmoothTargets
 from .smoothing import smooth_targets as smooth_targets
 from .squeezing import LogitSqueezing as LogitSqueezing
 from .squeezing import logit_squeezing as logit_squeezing

@@ -49,12 +49,13 @@ class Step:
         self.device = compute.device
 
     def __call__(self, batch: Batch, *, epoch: int, number: int) -> Report:
-        """One step on `batch`; `number` counts the steps of the run and keys the draws of dropout.
+        """One step on `batch`; `number` counts the steps of the run, keys the draws of dropout
+        and says how far a warm-up is.
 
         Raises `NotFinite` before weights or memory change if the loss or its gradient is not finite.
         """
         self.optimizer.zero_grad(set_to_none=True)
-        context = Context(self.seeds, epoch, self.model, self.forward)
+        context = Context(self.seeds, epoch, self.model, self.forward, number)
         devices = [self.device] if self.device.type == "cuda" else []
         try:
             with torch.random.fork_rng(devices):
