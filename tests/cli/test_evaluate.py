@@ -99,6 +99,8 @@ def test_an_importable_model_is_judged_from_a_class_and_from_a_module(capsys: Ca
     assert scaled["recipe"] == "loud"
     assert scaled["clean"]["error"] == made["clean"]["error"]
     assert scaled["clean"]["nll"] > made["clean"]["nll"]
+    (again,) = rows(capsys, f"{here}:Linear", *common, "--name", "loud")
+    assert again["clean"] == made["clean"], "other options make another model, whose predictions are not reused"
     (raw,) = rows(capsys, f"{here}:Linear", *common, "--mean", "0,0,0", "--std", "1,1,1", "--name", "raw")
     assert raw["clean"] != made["clean"]
 

@@ -1,5 +1,6 @@
 """Judge a model and keep what was found in a folder: the parts, the predictions, the evaluation."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,8 @@ def record(
     evaluation/. The same call after an interruption goes on with the first corruption whose file is missing, and its
     numbers are those of an evaluation in one go. Raises as `judge`.
     """
-    identity = model_identity(predictor.model, predictor.infer, predictor.compute)
+    told = json.dumps(dict(about or {}), sort_keys=True, default=str)  # options need not show in the model itself
+    identity = f"{model_identity(predictor.model, predictor.infer, predictor.compute)} {told}"
     verdict = judge(
         predictor, data.test, suites=suites, observer=observer, images=images, sequences=sequences,
         parts=Parts(folder, identity=identity, fresh=fresh),
