@@ -56,7 +56,7 @@ KINDS: dict[str, Callable[[], Iterator[tuple[str, str]]]] = {
 def catalog(kind: str | None = None) -> list[Entry]:
     """All entries, or those of one kind.
 
-    >>> [entry.name for entry in catalog("recipe")]
-    ['standard', 'augmix', 'augmix_no_jsd', 'randaugment', 'autoaugment', 'mixup', 'cutmix', 'vh_mixup']
+    >>> [entry.name for entry in catalog("recipe")][:3]
+    ['standard', 'augmix', 'augmix_no_jsd']
     """
     return [Entry(each, *row) for each, rows in KINDS.items() if kind in (None, each) for row in rows()]

@@ -7,6 +7,11 @@ from .mixing import mixup as mixup
 from .mixing import vh_mixup as vh_mixup
 from .policies import autoaugment as autoaugment
 from .policies import randaugment as randaugment
+from .robust import alp as alp
+from .robust import label_smoothing as label_smoothing
+from .robust import logit_squeezing as logit_squeezing
+from .robust import lrm as lrm
+from .robust import pgd as pgd
 from .standard import standard as standard
 from .table import RECIPES as RECIPES
 from .table import recipe as recipe

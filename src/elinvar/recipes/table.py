@@ -8,12 +8,27 @@ from ..recipe import Recipe
 from .augmix import augmix, augmix_no_jsd
 from .mixing import cutmix, mixup, vh_mixup
 from .policies import autoaugment, randaugment
+from .robust import alp, label_smoothing, logit_squeezing, lrm, pgd
 from .standard import standard
 
 RECIPES: Mapping[str, Callable[[], Recipe]] = MappingProxyType(
     {
         function.__name__: function
-        for function in (standard, augmix, augmix_no_jsd, randaugment, autoaugment, mixup, cutmix, vh_mixup)
+        for function in (
+            standard,
+            augmix,
+            augmix_no_jsd,
+            randaugment,
+            autoaugment,
+            mixup,
+            cutmix,
+            vh_mixup,
+            pgd,
+            alp,
+            lrm,
+            label_smoothing,
+            logit_squeezing,
+        )
     }
 )
 
