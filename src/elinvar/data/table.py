@@ -12,6 +12,7 @@ from .digits import digits
 from .download import Progress
 from .listing import SIZE as FOLDER_SIZE
 from .listing import read_folder
+from .svhn import read_svhn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,16 @@ DATASETS: dict[str, Reader] = {
         about="CIFAR-100 from its official files: 50,000 + 10,000 images of 32x32, 100 classes",
         read=lambda request: read_cifar(CIFAR100, request.where, download=request.download, progress=request.progress),
         downloads=True,
+    ),
+    "svhn": Reader(
+        form="svhn:DIR",
+        about="SVHN's cropped digits from the official files, with the extra ones: 604,388 + 26,032 images of 32x32",
+        read=lambda request: read_svhn(request.where),
+    ),
+    "svhn-core": Reader(
+        form="svhn-core:DIR",
+        about="SVHN's cropped digits without the extra ones: 73,257 + 26,032 images of 32x32, 10 classes",
+        read=lambda request: read_svhn(request.where, extra=False),
     ),
     "folder": Reader(
         form="folder:DIR",
