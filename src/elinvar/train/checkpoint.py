@@ -2,6 +2,7 @@
 
     checkpoint/step-00000420/weights.safetensors    the model
                              ema.safetensors        the averaged model, if there is one
+                             objective.safetensors  what the objective has learned, if anything
                              optimizer.pt           torch.load(weights_only=True)
                              progress.json          where in the run this is
 
@@ -56,6 +57,7 @@ class Checkpoint:
     optimizer: dict[str, Any]
     progress: Progress
     ema: Mapping[str, Tensor] | None = None
+    objective: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> Path:
@@ -69,6 +71,8 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
         save_tensors(place / "weights.safetensors", checkpoint.weights)
         if checkpoint.ema is not None:
             save_tensors(place / "ema.safetensors", checkpoint.ema)
+        if checkpoint.objective:
+            save_tensors(place / "objective.safetensors", checkpoint.objective)
         try:
             torch.save(checkpoint.optimizer, place / "optimizer.pt")
         except RuntimeError as error:  # how torch reports a disk that is full
@@ -107,7 +111,9 @@ def read(folder: Path) -> Checkpoint | None:
         raise InputError(f"{place / 'progress.json'}: damaged ({error}); remove this checkpoint") from error
     averaged = place / "ema.safetensors"
     ema = read_weights(averaged) if averaged.exists() else None
-    return Checkpoint(read_weights(place / "weights.safetensors"), optimizer, progress, ema)
+    learned = place / "objective.safetensors"
+    objective = read_weights(learned) if learned.exists() else {}
+    return Checkpoint(read_weights(place / "weights.safetensors"), optimizer, progress, ema, objective)
 
 
 def read_judged(folder: Path) -> dict[str, Tensor] | None:

@@ -63,8 +63,8 @@ class Training:
         self.recipe, self.data, self.run, self.seeds, self.compute = recipe, data, run, seeds, compute
         self.model = compute.place(build_model(recipe, data, seeds)).train()
         self.optimizer = recipe.train.optimizer.build(self.model)
-        self.peaks = [float(group["lr"]) for group in self.optimizer.param_groups]
         self.step = Step(self.model, recipe.train, self.optimizer, seeds, compute)
+        self.peaks = [float(group["lr"]) for group in self.optimizer.param_groups]
         self.ema = None if recipe.train.ema is None else WeightEma(self.model, recipe.train.ema)
         self.steps_per_epoch = -(-len(data.train) // recipe.train.batch_size)
         self.progress = Progress()
@@ -75,6 +75,7 @@ class Training:
         found = checkpoint.read(self.run.checkpoints)
         if found is not None:
             checkpoint.load_into(self.model, found.weights, source=self.run.checkpoints)
+            checkpoint.load_into(self.step.objective, found.objective, source=self.run.checkpoints)
             try:
                 self.optimizer.load_state_dict(found.optimizer)
             except (KeyError, ValueError, TypeError, AttributeError) as error:
@@ -92,6 +93,7 @@ class Training:
                 weights=self.model.state_dict(),
                 optimizer=self.optimizer.state_dict(),
                 progress=self.progress,
+                objective=self.step.objective.state_dict(),
                 ema=None if self.ema is None else self.ema.state,
             ),
         )

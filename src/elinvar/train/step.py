@@ -39,7 +39,10 @@ class Report:
 
 
 class Step:
-    """Trains `model` in place, one batch at a call, in the mode that its modules are in."""
+    """Trains `model` in place, one batch at a call, in the mode that its modules are in.
+
+    What the objective learns joins the optimizer: a group of its own, which nothing decays.
+    """
 
     def __init__(
         self, model: nn.Module, train: Train, optimizer: torch.optim.Optimizer, seeds: Seeds, compute: Compute
@@ -47,6 +50,9 @@ class Step:
         self.model, self.train, self.optimizer, self.seeds = model, train, optimizer, seeds
         self.forward = compute.forward(model)
         self.device = compute.device
+        self.objective = train.objective.module().to(self.device)
+        if learned := list(self.objective.parameters()):
+            optimizer.add_param_group({"params": learned, "weight_decay": 0.0})
 
     def __call__(self, batch: Batch, *, epoch: int, number: int) -> Report:
         """One step on `batch`; `number` counts the steps of the run, keys the draws of dropout
@@ -84,7 +90,7 @@ class Step:
             # The routing stays until after backward, where activation checkpointing runs the forward again.
             with route(self.model, Routing.of(views), Trace.PROPOSE):
                 logits = views.split(self.forward(views.images()))
-                loss = self.train.objective(logits, views)
+                loss = self.objective(logits, views)
                 (loss.total * share).backward()  # type: ignore[no-untyped-call]
             names = list(loss.parts)
             numbers = [loss.total.detach(), *(part.value for part in loss.parts.values())]
