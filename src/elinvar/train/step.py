@@ -91,7 +91,7 @@ class Step:
             with route(self.model, Routing.of(views), Trace.PROPOSE):
                 logits = views.split(self.forward(views.images()))
                 loss = self.objective(logits, views)
-                (loss.total * share).backward()  # type: ignore[no-untyped-call]
+                (loss.total * share).backward()
             names = list(loss.parts)
             numbers = [loss.total.detach(), *(part.value for part in loss.parts.values())]
             sums.append(torch.stack(numbers).double() * share)
