@@ -12,6 +12,7 @@ from .robust import label_smoothing as label_smoothing
 from .robust import logit_squeezing as logit_squeezing
 from .robust import lrm as lrm
 from .robust import pgd as pgd
+from .split import weak_augment as weak_augment
 from .standard import standard as standard
 from .table import RECIPES as RECIPES
 from .table import recipe as recipe

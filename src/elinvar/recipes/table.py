@@ -9,6 +9,7 @@ from .augmix import augmix, augmix_no_jsd
 from .mixing import cutmix, mixup, vh_mixup
 from .policies import autoaugment, randaugment
 from .robust import alp, label_smoothing, logit_squeezing, lrm, pgd
+from .split import weak_augment
 from .standard import standard
 
 RECIPES: Mapping[str, Callable[[], Recipe]] = MappingProxyType(
@@ -23,6 +24,7 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = MappingProxyType(
             mixup,
             cutmix,
             vh_mixup,
+            weak_augment,
             pgd,
             alp,
             lrm,
