@@ -3,18 +3,21 @@
 import pickle
 import struct
 import tarfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import savemat
 
 from elinvar.data.archive import Archive
 from elinvar.data.cifar import CIFAR10, CIFAR100, Cifar
 from elinvar.data.cifar_files import PIXELS, Binary, Layout, Pickled
+from elinvar.data.svhn import read_svhn
 
 NAMES = {"cifar10": [f"class{n}" for n in range(10)], "cifar100": [f"fine{n:02}" for n in range(100)]}
 
@@ -135,6 +138,20 @@ def pictures(tmp_path: Path) -> Path:
     return root
 
 
+SVHN = {"train": 100, "extra": 30, "test": 20}
+
+
+def svhn_files(where: Path, counts: Mapping[str, int]) -> Mapping[str, dict[str, np.ndarray]]:
+    """Small files as SVHN's are published; what is in them."""
+    draw_pixels, made = np.random.default_rng(0), {}
+    where.mkdir(parents=True, exist_ok=True)
+    for name, count in counts.items():
+        pixels = draw_pixels.integers(0, 256, (32, 32, 3, count), dtype=np.uint8)
+        made[name] = {"X": pixels, "y": (np.arange(count, dtype=np.uint8) % 10 + 1)[:, None]}
+        savemat(where / f"{name}_32x32.mat", made[name], do_compression=True)
+    return made
+
+
 Make = Callable[[str], str]
 
 
@@ -149,6 +166,10 @@ def spec_of(
             return kind
         if kind == "folder":
             return f"folder:{pictures}"
+        if kind.startswith("svhn"):
+            svhn_files(tmp_path / "svhn", SVHN)
+            monkeypatch.setattr("elinvar.data.table.read_svhn", partial(read_svhn, counts=SVHN))
+            return f"{kind}:{tmp_path / 'svhn'}"
         official = {"cifar10": cifar10, "cifar100": cifar100}[kind]
         monkeypatch.setattr(f"elinvar.data.table.{kind.upper()}", official.cifar)
         layout = official.cifar.layouts[0]

@@ -1,6 +1,5 @@
 """SVHN's files: what is read of them, and what is refused."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,25 +10,13 @@ from scipy.io import savemat
 from elinvar.check import InputError
 from elinvar.data.svhn import COUNTS, read_svhn
 
+from .conftest import svhn_files
+
 FEW = {"train": 12, "extra": 7, "test": 5}
-Arrays = dict[str, np.ndarray]
-
-
-def write(where: Path) -> Mapping[str, Arrays]:
-    draw = np.random.default_rng(0)
-    made = {}
-    for name, count in FEW.items():
-        arrays = {
-            "X": draw.integers(0, 256, (32, 32, 3, count), dtype=np.uint8),
-            "y": (np.arange(count, dtype=np.uint8) % 10 + 1)[:, None],
-        }
-        savemat(where / f"{name}_32x32.mat", arrays, do_compression=True)
-        made[name] = arrays
-    return made
 
 
 def test_pixels_and_digits(tmp_path: Path) -> None:
-    made = write(tmp_path)
+    made = svhn_files(tmp_path, FEW)
     found = read_svhn(tmp_path, counts=FEW)
     assert (len(found.train), len(found.test), found.train.shape) == (19, 5, (3, 32, 32))
     images = next(iter(found.train.batches(torch.arange(19), 19))).images.numpy()
@@ -41,7 +28,7 @@ def test_pixels_and_digits(tmp_path: Path) -> None:
 
 
 def test_the_core_needs_no_extra(tmp_path: Path) -> None:
-    write(tmp_path)
+    svhn_files(tmp_path, FEW)
     (tmp_path / "extra_32x32.mat").unlink()
     assert len(read_svhn(tmp_path, extra=False, counts=FEW).train) == 12
     with pytest.raises(InputError, match=r"extra_32x32.mat: missing"):
@@ -49,7 +36,7 @@ def test_the_core_needs_no_extra(tmp_path: Path) -> None:
 
 
 def test_files_that_are_not_as_published_are_refused(tmp_path: Path) -> None:
-    made = write(tmp_path)
+    made = svhn_files(tmp_path, FEW)
     path = tmp_path / "train_32x32.mat"
     with pytest.raises(InputError, match=r"of shape \(32, 32, 3, 12\) under 'X', expected uint8 .*73257"):
         read_svhn(tmp_path, counts=COUNTS)
