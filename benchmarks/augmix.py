@@ -159,6 +159,22 @@ def first_call() -> float:
         return float(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
 
 
+def compare(rows: Sequence[Contender], size: int, batch: int, repeats: int, seconds: float) -> None:
+    """Let all work by turns, the first turn for nothing, and print the table."""
+    for turn in range(repeats + 1):
+        for row in rows:
+            row.turn(seconds)
+            if not turn:
+                row.rates.clear()
+    first = statistics.median(rows[0].rates)
+    print(f"\n{size} x {size}, batches of {batch}, n = {repeats}\n")
+    print("| | images/s | best | ours / it | spread |\n|---|---|---|---|---|")
+    for row in rows:
+        rate = statistics.median(row.rates)
+        spread = (max(row.rates) - min(row.rates)) / rate
+        print(f"| {row.name} | {rate:,.0f} | {max(row.rates):,.0f} | {first / rate:.1f} | {spread:.2f} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cifar10", type=Path, metavar="DIR", help="CIFAR-10, binary version; else: photographs")
@@ -173,19 +189,7 @@ def main() -> None:
     for size in settings.sizes:
         batch = BATCH.get(size, 64)
         images = cifar10(settings.cifar10, batch, size) if settings.cifar10 else photos(batch, size)
-        rows = contenders(images, batch)
-        for turn in range(settings.repeats + 1):
-            for row in rows:
-                row.turn(settings.seconds)
-                if not turn:
-                    row.rates.clear()
-        first = statistics.median(rows[0].rates)
-        print(f"\n{size} x {size}, batches of {batch}, n = {settings.repeats}\n")
-        print("| | images/s | best | ours / it | spread |\n|---|---|---|---|---|")
-        for row in rows:
-            rate = statistics.median(row.rates)
-            spread = (max(row.rates) - min(row.rates)) / rate
-            print(f"| {row.name} | {rate:,.0f} | {max(row.rates):,.0f} | {first / rate:.1f} | {spread:.2f} |")
+        compare(contenders(images, batch), size, batch, settings.repeats, settings.seconds)
 
 
 if __name__ == "__main__":

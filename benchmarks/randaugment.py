@@ -15,7 +15,6 @@ the rates, highest minus lowest, over their median.
 import argparse
 import os
 import platform
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -25,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from _peers import Peer, torchvision_augmix
-from augmix import BATCH, Contender, alone, cifar10, loaded, photos
+from augmix import BATCH, Contender, alone, cifar10, compare, loaded, photos
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -166,19 +165,7 @@ def main() -> None:
         if settings.operations:
             operations(images, settings.repeats)
             continue
-        rows = contenders(images, batch)
-        for turn in range(settings.repeats + 1):
-            for row in rows:
-                row.turn(settings.seconds)
-                if not turn:
-                    row.rates.clear()
-        first = statistics.median(rows[0].rates)
-        print(f"\n{size} x {size}, batches of {batch}, n = {settings.repeats}\n")
-        print("| | images/s | best | ours / it | spread |\n|---|---|---|---|---|")
-        for row in rows:
-            rate = statistics.median(row.rates)
-            spread = (max(row.rates) - min(row.rates)) / rate
-            print(f"| {row.name} | {rate:,.0f} | {max(row.rates):,.0f} | {first / rate:.1f} | {spread:.2f} |")
+        compare(contenders(images, batch), size, batch, settings.repeats, settings.seconds)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def _changed(
         from .compiled.pixels import keep
 
         return keep(made, before, images.detach())
-    return torch.where(made == before, images.detach(), (made.to(torch.float32) / 255).to(images.dtype))
+    return torch.where(made == before, images.detach(), to_floats(made, images.dtype))
 
 
 def check_channels(images: Shaped[Tensor, "n c h w"]) -> None:

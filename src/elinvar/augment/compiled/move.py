@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Int64, Shaped
 from numpy.typing import NDArray
 from torch import Tensor
@@ -12,11 +11,8 @@ from torch import Tensor
 from ...jit import inlined, kernel
 from ...parallel import for_pieces
 from .histogram import INDEX
+from .layout import AS_WHOLE, PIECE
 from .memory import empty
-from .run import PIECE
-
-# Pixels are moved as whole numbers of their size, so that one kernel serves every type of that size.
-AS_WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 @inlined

@@ -16,8 +16,8 @@ from ...jit import inlined, kernel
 from ...parallel import for_pieces
 from ..filters import BITS, SUPPORT, Interpolation
 from .histogram import INDEX
+from .layout import PIECE
 from .memory import empty
-from .run import PIECE
 from .scratch import Bytes, Ints
 from .table import BYTE, INT
 

@@ -10,12 +10,10 @@ from ...parallel import for_pieces
 from ..ops import BY_CODE, code
 from ..program import Program
 from . import histogram, local, region, table, warp
+from .layout import PIECE
 from .memory import empty
 from .scratch import TILE, Bytes, Floats, Ints, Scratch, scratch
 from .table import FLOAT
-
-# An array of so many pixel values is a task for one thread: 64 color images of 32 x 32, one of 224 x 224.
-PIECE = 64 * 3 * 32 * 32
 
 IDENTITY, AUTOCONTRAST, EQUALIZE = code("identity"), code("autocontrast"), code("equalize")
 POSTERIZE, SOLARIZE, INVERT, BRIGHTNESS = code("posterize"), code("solarize"), code("invert"), code("brightness")

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...jit import kernel, summing
+from ...splitmix import bits
 from .blend import Images, average, averages, copy, mix
-from .random import normals, top, word
+from .random import normals, top
 
 Index = NDArray[np.int64]
 Size = tuple[int, int, int]
@@ -159,7 +160,7 @@ def noise(
         a, b, target = first[n], second[partner[n]], output[n]
         center = np.float64(weight[n])
         for j in range(half):
-            one, other = normals(word(streams[n], begin + j))
+            one, other = normals(bits(streams[n], begin + j))
             ahead[j] = np.float32(min(max(center + sigma * one, 0.0), 1.0))
             behind[j] = np.float32(min(max(center + sigma * other, 0.0), 1.0))
         for c in range(channels):

@@ -1,4 +1,4 @@
-"""The draws of `elinvar.rng`, bit for bit, and pairs of normals from one draw, compiled.
+"""The 53 bits of a uniform draw, and pairs of normals from one draw, compiled.
 
 Everything about bits is uint64: numba turns a mix of signed and unsigned 64-bit numbers into floating point.
 """
@@ -8,11 +8,9 @@ import math
 import numpy as np
 
 from ...jit import inlined
+from ...splitmix import bits
 
-GAMMA = np.uint64(0x9E3779B97F4A7C15)
-MULTIPLY_1 = np.uint64(0xBF58476D1CE4E5B9)
-MULTIPLY_2 = np.uint64(0x94D049BB133111EB)
-SHIFT_1, SHIFT_2, SHIFT_3, SHIFT_TOP = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(11)
+SHIFT_TOP = np.uint64(11)
 SHIFT_RADIUS, SHIFT_ANGLE, FIELD = np.uint64(40), np.uint64(16), np.uint64((1 << 24) - 1)
 SQRT_HALF_BITS = np.int64(0x3FE6A09E667F3BCD)  # the bit pattern of sqrt(1/2)
 MANTISSA = np.int64(52)
@@ -20,18 +18,9 @@ LOG_2 = math.log(2.0)
 
 
 @inlined
-def word(stream: np.uint64, counter: int) -> np.uint64:
-    """Draw number `counter` of a stream: 64 bits."""
-    state = stream + GAMMA * np.uint64(counter + 1)
-    state = (state ^ (state >> SHIFT_1)) * MULTIPLY_1
-    state = (state ^ (state >> SHIFT_2)) * MULTIPLY_2
-    return state ^ (state >> SHIFT_3)
-
-
-@inlined
 def top(stream: np.uint64, counter: int) -> np.int64:
     """The 53 bits of a draw that its uniform number is made of."""
-    return np.int64(word(stream, counter) >> SHIFT_TOP)
+    return np.int64(bits(stream, counter) >> SHIFT_TOP)
 
 
 @inlined

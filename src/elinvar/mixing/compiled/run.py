@@ -9,17 +9,12 @@ from jaxtyping import Bool, Float32, Int64, Shaped
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...augment.compiled.layout import AS_WHOLE, PIECE
 from ...augment.compiled.memory import empty
 from ...check import InputError
 from ...parallel import team
 from ..maps import Balanced, Map, Noise, Patch, Quarters, Scatter, Size
 from . import launch
-
-# So many values are a task for one thread: 64 color images of 32 x 32, one of 224 x 224.
-PIECE = 64 * 3 * 32 * 32
-
-# What is only copied is copied as whole numbers of its size, so that one kernel serves every type of that size.
-AS_WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 Launch = Callable[[tuple[Any, ...], int, int, tuple[int, int]], None]
 
