@@ -1,6 +1,8 @@
 """How logits are spread: what regularizers of logits change, and what fools attacks."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -35,6 +37,15 @@ class Distribution:
     def range(self) -> float:
         """The largest logit minus the smallest."""
         return self.high - self.low
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        return {**asdict(self), "edges": list(self.edges), "counts": list(self.counts)}
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> "Distribution":
+        """What `to_dict` gave."""
+        return cls(**{**raw, "edges": tuple(raw["edges"]), "counts": tuple(raw["counts"])})
 
     @classmethod
     def of(cls, logits: Float[Tensor, "n classes"], *, bins: int = 50) -> "Distribution":

@@ -53,30 +53,36 @@ def _within(white: Mapping[str, Result], black_box: Mapping[str, Result]) -> lis
         return []
     found, best = [], long[-1]
     for name, result in white.items():
-        if _of(result).estimator.gradient_free and (text := _stronger(name, result, best, gradient[best])):
+        if _of(result).estimator.gradient_free and (text := _stronger(result, best, gradient[best])):
             found.append(
                 f"{name}, which uses no gradients, {text}: the gradients mislead {best}. Trust the lower figure, and "
                 "expect a stronger attack to find a lower one still."
             )
-        if _of(result).steps == 1 and name in gradient and (text := _stronger(name, result, best, gradient[best])):
+        if _of(result).steps == 1 and name in gradient and (text := _stronger(result, best, gradient[best])):
             found.append(
                 f"{name}, a single step, {text}: many small steps should find at least what one large step finds. The "
                 "loss is too rugged near the images for gradients to lead far."
             )
-    for name, result in black_box.items():
-        if text := _stronger(f"from {name}", result, best, gradient[best]):
-            found.append(
-                f"Images made for another model ({name}) are the stronger attack: {name} {text}, although that attack "
-                "knows the model. Its gradients hide what fools it."
-            )
+    stronger = {
+        name: (result.accuracy, text)
+        for name, result in black_box.items()
+        if (text := _stronger(result, best, gradient[best]))
+    }
+    if stronger:
+        name, (_, text) = min(stronger.items(), key=lambda item: item[1][0])
+        others = f"; so are those for {len(stronger) - 1} more" if len(stronger) > 1 else ""
+        found.append(
+            f"Images made for another model are the stronger attack: what was made for {name} {text}, although {best} "
+            f"knows this model{others}. Its gradients hide what fools it."
+        )
     for short, longer in pairwise(long):
         one, two = gradient[short], gradient[longer]
-        if text := _stronger(short, one, longer, two):
+        if text := _stronger(one, longer, two):
             found.append(
                 f"The accuracy rises with more steps: {short} {text}. A longer search should never be weaker; the "
                 "step may be too long, or the gradients mislead."
             )
-        elif (fall := _fall(one, two)) >= FALL and _stronger(longer, two, short, one):
+        elif (fall := _fall(one, two)) >= FALL and _stronger(two, short, one):
             found.append(
                 f"The accuracy is still falling with more steps: by {100 * fall:.1f} points from {short} to {longer}. "
                 f"{short} had not converged; report the longer search, and try one that is longer still."
@@ -93,7 +99,7 @@ def _crosses(attack: Attack) -> bool:
     return attack.steps * attack.rule.step >= 2 * attack.threat.eps
 
 
-def _stronger(name: str, result: Result, other: str, reference: Result) -> str:
+def _stronger(result: Result, other: str, reference: Result) -> str:
     """How much more `result` fools the model than `reference` on the images of both; nothing if it may be chance."""
     from scipy.stats import binomtest
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from .attack import Attack
@@ -15,12 +15,18 @@ class Result:
 
     attack    None: the images as they are
     correct   (n,) which are classified correctly
-    logits    of those images
+    logits    of those images; None where no logit is finite
     """
 
     attack: Attack | None
     correct: Bool[Tensor, " n"]
-    logits: Distribution
+    logits: Distribution | None
+
+    @classmethod
+    def of(cls, attack: Attack | None, logits: Float[Tensor, "n classes"], targets: Tensor) -> "Result":
+        """The result of an attack after which the model says `logits`."""
+        spread = Distribution.of(logits) if bool(logits.isfinite().any()) else None
+        return cls(attack, right(logits, targets), spread)
 
     @property
     def n(self) -> int:
@@ -31,3 +37,9 @@ class Result:
     def accuracy(self) -> float:
         """Share of images that are classified correctly, 0 to 1."""
         return int(self.correct.sum()) / self.n
+
+
+def right(logits: Float[Tensor, "n classes"], targets: Tensor) -> Bool[Tensor, " n"]:
+    """Which logits are largest at the target; those with NaN decide nothing."""
+    largest, decided = logits.max(1)
+    return (decided == targets.to(logits.device)) & ~largest.isnan()

@@ -1,24 +1,20 @@
 """How robust a model is: every attack on the same images, and what to doubt about the answer."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..check import InputError
-from ..objectives import cross_entropy
 from ..precision import Compute
-from ..views import Batch, unit
+from ..views import Batch
 from .attack import Attack
-from .distribution import Distribution
-from .estimator import Autograd
 from .functions import fgsm_attack, pgd_attack, spsa_attack
-from .goal import Goal
 from .masking import warnings
 from .result import Result
-from .still import still
-from .transfer import BLACK_BOX, attacked, predicted, right, runner
+from .subject import shown
+from .transfer import BLACK_BOX, check_black_box, subject
 
 NATURAL = "natural"
 
@@ -71,34 +67,27 @@ class Robustness:
     flat: float
     warnings: tuple[str, ...]
 
+    @classmethod
+    def of(cls, results: Mapping[str, Result], black_box: Mapping[str, Result], flat: float) -> "Robustness":
+        """What follows from the results of all attacks."""
+        return cls(results, black_box, flat, warnings(results, black_box, flat))
+
     @property
     def accuracy(self) -> dict[str, float]:
         """Share of images classified correctly, natural and under each attack: the white-box table."""
         return {name: result.accuracy for name, result in self.results.items()}
 
     @property
+    def common(self) -> int:
+        """How many images every attack was tried on."""
+        return min(result.n for result in (*self.results.values(), *self.black_box.values()))
+
+    @property
     def worst(self) -> float:
         """Share of images classified correctly under all of it, of those that every attack was tried on."""
-        everything = [*self.results.values(), *self.black_box.values()]
-        n = min(result.n for result in everything)
+        n, everything = self.common, (*self.results.values(), *self.black_box.values())
         standing = torch.stack([result.correct[:n] for result in everything]).all(0)
         return int(standing.sum()) / n
-
-
-@dataclass
-class _Seen:
-    """What came out for one attack so far."""
-
-    attack: Attack | None
-    correct: list[Tensor] = field(default_factory=list)
-    logits: list[Tensor] = field(default_factory=list)
-
-    def take(self, logits: Tensor, targets: Tensor) -> None:
-        self.correct.append(right(logits, targets))
-        self.logits.append(logits)
-
-    def result(self) -> Result:
-        return Result(self.attack, torch.cat(self.correct), Distribution.of(torch.cat(self.logits)))
 
 
 def robustness(
@@ -112,9 +101,10 @@ def robustness(
     seed: int = 0,
     compute: Compute | None = None,
 ) -> Robustness:
-    """Attack `model` with everything, image by image, in eval mode; one pass over the batches.
+    """Attack `model` with everything, image by image, in eval mode; one attack after the other.
 
-    batches     images (uint8, or floating point in [0, 1]), class numbers, and the indices that key the draws
+    batches     images (uint8, or floating point in [0, 1]), class numbers, and the indices that key the draws; all of
+                them are held meanwhile
     attacks     by name; None: `standard()`, whose last two rows take most of the time
     sources     other models, for black-box attacks with `black_box`
     branch      of a model with several, which is judged
@@ -131,43 +121,31 @@ def robustness(
         for name, trial in (standard() if attacks is None else attacks).items()
     }
     _check(trials, black_box)
-    seen = {NATURAL: _Seen(None)} | {name: _Seen(trial.attack) for name, trial in trials.items()}
-    transferred = {name: _Seen(black_box) for name in sources or {}}
-    follows = any(not trial.attack.estimator.gradient_free for trial in trials.values())
-    flat = count = 0
-    for batch in batches:
-        images = unit(batch.images)
-        seen[NATURAL].take(predicted(model, images, compute, branch), batch.targets)
-        if follows:
-            flat += _flat(model, images, batch.targets, compute, branch)
-        for name, trial in trials.items():
-            part = _first(batch, len(batch) if trial.images is None else trial.images - count)
-            if len(part):
-                found = attacked(trial.attack, model, part, seed, compute, branch)
-                seen[name].take(predicted(model, found, compute, branch), part.targets)
-        for name, source in (sources or {}).items():
-            found = attacked(black_box, source, batch, seed, compute)
-            transferred[name].take(predicted(model, found, compute, branch), batch.targets)
-        count += len(batch)
-    if not count:
+    held = list(batches)
+    if not held:
         raise InputError("there is nothing to attack: no batch came")
-    results = {name: one.result() for name, one in seen.items()}
-    shown = {name: one.result() for name, one in transferred.items()}
-    return Robustness(results, shown, flat / count, warnings(results, shown, flat / count))
+    who = subject(model, compute, branch)
+    results = {NATURAL: Result.of(None, *who.outcome(None, held, seed))}
+    for name, trial in trials.items():
+        some = held if trial.images is None else first(held, trial.images)
+        results[name] = Result.of(trial.attack, *who.outcome(trial.attack, some, seed))
+    found = {
+        name: shown(subject(source, compute), {name: who}, black_box, held, seed)[name]
+        for name, source in (sources or {}).items()
+    }
+    transferred = {name: Result.of(black_box, *outcome) for name, outcome in found.items()}
+    follows = any(not trial.attack.estimator.gradient_free for trial in trials.values())
+    flat = float(who.flat(held).double().mean()) if follows else 0.0
+    return Robustness.of(results, transferred, flat)
 
 
-def _first(batch: Batch, count: int) -> Batch:
-    keep = slice(0, max(0, count))
-    return Batch(batch.images[keep], batch.targets[keep], batch.index[keep])
-
-
-def _flat(model: nn.Module, images: Tensor, targets: Tensor, compute: Compute | None, branch: str) -> int:
-    """At how many images the loss has no slope at all."""
-    with still(model, branch=branch):
-        goal = Goal(runner(model, compute), targets.to(images.device), cross_entropy)
-        gradient = Autograd()(goal, images, torch.zeros_like(targets), False).gradient
-    assert gradient is not None
-    return int((gradient == 0).flatten(1).all(1).sum())
+def first(batches: Iterable[Batch], count: int) -> Iterator[Batch]:
+    """The first `count` examples of some batches."""
+    for batch in batches:
+        keep = slice(0, count)
+        if count > 0:
+            yield Batch(batch.images[keep], batch.targets[keep], batch.index[keep])
+        count -= len(batch)
 
 
 def _check(trials: Mapping[str, Trial], black_box: Attack) -> None:
@@ -176,5 +154,6 @@ def _check(trials: Mapping[str, Trial], black_box: Attack) -> None:
     for name, trial in trials.items():
         if trial.attack.targeted:
             raise InputError(f"{name} is targeted; robustness asks whether the true class is kept: attack away from it")
-    if black_box.early_stop or black_box.targeted:
-        raise InputError("black_box: expected an attack away from the true class, without early stop")
+    check_black_box(black_box)
+    if black_box.targeted:
+        raise InputError("black_box: expected an attack away from the true class")

@@ -1,22 +1,22 @@
 """Black-box attacks: images made for one model, shown to another."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
 from ..check import InputError
 from ..precision import Compute
-from ..rng import Seeds, Source, streams
-from ..views import Batch, unit
+from ..views import Batch
 from .attack import Attack
 from .functions import pgd_attack
-from .goal import Goal, unrecorded
+from .goal import Goal
 from .losses import margin
+from .result import right
 from .still import still
+from .subject import Subject, shown
 
 BLACK_BOX = pgd_attack()
 
@@ -45,7 +45,7 @@ def transfer(
 
     Source   Papernot et al., 2017; Summers, Understanding and Improving Deep Learning, 2021, section 3.5.2.
     """
-    _check(attack)
+    check_black_box(attack)
     found = attack(source, images, targets, keys=keys)
     judged = Goal(target, targets.to(found.device), margin, attack.targeted)
     with still(target):
@@ -85,52 +85,31 @@ def black_box(
     For an entry of a method against itself, train it twice: the same weights as source and as target make a white-box
     attack, of which a black-box attack knows nothing.
 
-    batches   images (uint8, or floating point in [0, 1]), class numbers, and the indices that key the draws
+    batches   images (uint8, or floating point in [0, 1]), class numbers, and the indices that key the draws; all of
+              them are held meanwhile
     seed      of the draws
     compute   how models are run; None: as they are
 
     Raises `InputError` for no batch and for an attack with an early stop.
     """
-    _check(attack)
-    flags: dict[str, dict[str, list[Tensor]]] = {name: {source: [] for source in sources} for name in targets}
-    for batch in batches:
-        for source, model in sources.items():
-            found = attacked(attack, model, batch, seed, compute)
-            for name, other in targets.items():
-                flags[name][source].append(right(predicted(other, found, compute), batch.targets))
-    if not all(parts for row in flags.values() for parts in row.values()):
+    check_black_box(attack)
+    held = list(batches)
+    if not held:
         raise InputError("there is nothing to attack: no batch came")
-    joined = {name: {source: torch.cat(parts) for source, parts in row.items()} for name, row in flags.items()}
-    return Matrix(attack, joined)
+    judged = {name: subject(model, compute) for name, model in targets.items()}
+    correct: dict[str, dict[str, Tensor]] = {name: {} for name in targets}
+    for source, model in sources.items():
+        for name, outcome in shown(subject(model, compute), judged, attack, held, seed).items():
+            correct[name][source] = right(outcome.logits, outcome.targets)
+    return Matrix(attack, correct)
 
 
-def attacked(
-    attack: Attack, model: nn.Module, batch: Batch, seed: int, compute: Compute | None, branch: str = "main"
-) -> Tensor:
-    """Adversarial images for the examples of a batch: the same whatever the batch they come in."""
-    keys = streams(Seeds(seed).key(Source.ATTACK), batch.index)
-    return attack(model, unit(batch.images), batch.targets, keys=keys, branch=branch, forward=runner(model, compute))
+def subject(model: nn.Module, compute: Compute | None, branch: str = "main") -> Subject:
+    """The model as `compute` runs it; None: as it is."""
+    return Subject(model, branch, None if compute is None else compute.forward(model))
 
 
-def predicted(
-    model: nn.Module, images: Tensor, compute: Compute | None, branch: str = "main"
-) -> Float[Tensor, "n classes"]:
-    """Logits on the CPU; nothing is remembered."""
-    with still(model, branch=branch), unrecorded():
-        return runner(model, compute)(images).float().cpu()
-
-
-def right(logits: Float[Tensor, "n classes"], targets: Tensor) -> Bool[Tensor, " n"]:
-    """Which logits are largest at the target; those with NaN decide nothing."""
-    largest, decided = logits.max(1)
-    return (decided == targets.to(logits.device)) & ~largest.isnan()
-
-
-def runner(model: nn.Module, compute: Compute | None) -> Callable[[Tensor], Tensor]:
-    """The model as a function."""
-    return model if compute is None else compute.forward(model)
-
-
-def _check(attack: Attack) -> None:
+def check_black_box(attack: Attack) -> None:
+    """Raise `InputError` for an attack whose images no other model needs to mind."""
     if attack.early_stop:
         raise InputError("early_stop: images that barely fool their source fool no other model; set early_stop=False")
