@@ -8,7 +8,7 @@ from rich.progress import Progress
 from .. import shift
 from ..check import InputError, unknown
 from ..data import load, write_corrupted
-from .options import add_frost, frost, numbers, parser, progress_console, say, words, write_json
+from .options import add_frost, add_size, data_forms, frost, numbers, parser, progress_console, say, words, write_json
 from .progress import bar
 
 SUBSETS = {"benchmark": tuple(shift.CORRUPTIONS), "extra": tuple(shift.EXTRA)}
@@ -55,7 +55,7 @@ def run(arguments: Sequence[str]) -> int:
         "that 'elinvar evaluate' generates (folders: before JPEG).",
         "elinvar corrupt cifar10:DIR CIFAR-10-C-mine --corruptions benchmark,extra",
     )
-    made.add_argument("src", type=str, help="digits, cifar10:DIR, cifar100:DIR or folder:DIR")
+    made.add_argument("src", type=str, help=data_forms())
     made.add_argument("dst", type=str, help="a new folder, or one that this command has begun")
     made.add_argument(
         "--corruptions", type=str, default="benchmark",
@@ -64,7 +64,7 @@ def run(arguments: Sequence[str]) -> int:
     made.add_argument("--severities", type=str, default="1,2,3,4,5", help="1 (mild) to 5 (strong)")
     made.add_argument("--split", type=str, default="test", help="test, or train")
     made.add_argument("--layout", type=str, default=None, help="npy or folder; default: npy up to 64 pixels")
-    made.add_argument("--size", type=int, default=None, help="side of the images that folder:DIR is read at")
+    add_size(made)
     made.add_argument("--seed", type=int, default=0, help="of all random draws")
     add_frost(made)
     options = made.parse_args(list(arguments))

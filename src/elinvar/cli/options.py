@@ -9,6 +9,7 @@ from jsonargparse import ArgumentParser
 from rich.console import Console
 
 from ..check import InputError
+from ..data import DATASETS
 from ..rng import Seeds, Source
 from ..shift import FrostTextures, load_frost
 
@@ -27,6 +28,17 @@ def parser(verb: str, description: str, example: str) -> Parser:
     made = Parser(prog=f"elinvar {verb}", description=description, epilog=f"example: {example}", allow_abbrev=False)
     made.add_argument("--json", action="store_true", help="print the result as JSON, for machines")
     return made
+
+
+def data_forms(*, sized: bool = False) -> str:
+    """How a data set is named, of every kind there is; `sized`: of those that are read at a size."""
+    *forms, last = (reader.form for reader in DATASETS.values() if reader.sized or not sized)
+    return f"{', '.join(forms)} or {last}"
+
+
+def add_size(made: Parser) -> None:
+    """The option that says how large images are."""
+    made.add_argument("--size", type=int, default=None, help=f"side of the images, for {data_forms(sized=True)}")
 
 
 def add_device(made: Parser) -> None:

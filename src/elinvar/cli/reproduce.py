@@ -13,7 +13,7 @@ from ..experiments import EXPERIMENTS, Experiment, Scale, Series, collect, exper
 from ..files import write_text
 from ..report.experiment import json_text, judged, overall, table, to_csv, to_json
 from ..report.experiment_chart import save
-from .options import add_device, device, output_console, parser, progress_console, say, write_json
+from .options import add_device, data_forms, device, output_console, parser, progress_console, say, write_json
 
 
 def _list(as_json: bool) -> None:
@@ -79,7 +79,7 @@ def run(arguments: Sequence[str]) -> int:
         "--scale", type=str, default="small", help="smoke: seconds; small: minutes on two cores; paper: as published"
     )
     made.add_argument("--seeds", type=int, default=3, help="runs; a verdict needs two or more")
-    made.add_argument("--data", type=str, default=None, help="for --scale paper: cifar10:DIR, cifar100:DIR, folder:DIR")
+    made.add_argument("--data", type=str, default=None, help=f"for --scale paper: {data_forms()}")
     made.add_argument("--out", type=str, default=None, help="where it goes; default: runs/reproduce/NAME-SCALE")
     made.add_argument("--threads", type=int, default=None, help="processor threads; default: all cores")
     add_device(made)

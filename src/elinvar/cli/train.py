@@ -12,7 +12,7 @@ from ..precision import Compute
 from ..recipe import Recipe
 from ..recipes import recipe as named_recipe
 from ..train import Run, fit
-from .options import add_device, device, parser, progress_console, say, seeds, write_json
+from .options import add_device, add_size, data_forms, device, parser, progress_console, say, seeds, write_json
 from .progress import RunBar, bar
 
 
@@ -32,9 +32,9 @@ def run(arguments: Sequence[str]) -> int:
         "elinvar train augmix --data cifar10:DIR --set train.epochs=30 --set model.name=wrn-16-2 --out runs/augmix",
     )
     made.add_argument("recipe", type=str, help="a name from 'elinvar list', or a recipe.yaml")
-    made.add_argument("--data", type=str, default="digits", help="digits, cifar10:DIR, cifar100:DIR or folder:DIR")
+    made.add_argument("--data", type=str, default="digits", help=data_forms())
     made.add_argument("--download", action="store_true", help="fetch the data set if DIR does not hold it")
-    made.add_argument("--size", type=int, default=None, help="side of the images that folder:DIR is read at")
+    add_size(made)
     made.add_argument("--set", action="append", type=str, default=[], metavar="PATH=VALUE", help="replace any leaf")
     made.add_argument("--seed", type=int, default=0, help="seed of every source of randomness")
     made.add_argument(
