@@ -1,19 +1,25 @@
 """Inference: predictions without a trace, and what they are worth."""
 
+from .attacked import AttackPlan as AttackPlan
+from .black_box import Entrant as Entrant
+from .black_box import black_box as black_box
+from .evaluation import Attacks as Attacks
 from .evaluation import Calibration as Calibration
 from .evaluation import Evaluation as Evaluation
+from .evaluation import FromSource as FromSource
 from .evaluation import Reliability as Reliability
 from .evaluation import Scores as Scores
 from .evaluation import Shift as Shift
 from .evaluation import Spectrum as Spectrum
 from .evaluation import Stability as Stability
+from .evaluation import UnderAttack as UnderAttack
 from .images import CorruptedImages as CorruptedImages
 from .images import Generated as Generated
 from .images import Published as Published
 from .judge import DEFAULT as DEFAULT
 from .judge import SUITES as SUITES
-from .judge import Observer as Observer
 from .judge import judge as judge
+from .observer import Observer as Observer
 from .parts import Parts as Parts
 from .predict import Predictor as Predictor
 from .predict import evaluating as evaluating

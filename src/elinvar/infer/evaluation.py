@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..attacks import Distribution
 from ..check import InputError
 from ..files import write_text
 
@@ -108,6 +109,51 @@ class Spectrum:
 
 
 @dataclass(frozen=True, kw_only=True)
+class UnderAttack:
+    """`n` images under one attack: the accuracy in per cent, and how logits are spread; None if none is finite."""
+
+    n: int
+    accuracy: float
+    logits: Distribution | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FromSource:
+    """`n` images that `attack` made for another model, the run `seed` of the recipe `source`: accuracy in per cent."""
+
+    source: str
+    seed: int | None
+    attack: str
+    n: int
+    accuracy: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attacks:
+    """Judgement under attacks, in per cent.
+
+    subset     which images
+    settings   how they are attacked
+    thorough   how many of the images PGD-1000 and SPSA were tried on; 0: neither was
+    results    "natural", then each attack on the model itself
+    black_box  each model whose images it was shown
+    worst      accuracy under all of it, of the first `common` images, which everything was tried on
+    flat       share of images where the gradient of the loss is exactly zero
+    warnings   signs of gradient masking, in plain words
+    """
+
+    subset: str
+    settings: str
+    thorough: int
+    results: dict[str, UnderAttack]
+    black_box: list[FromSource]
+    worst: float
+    common: int
+    flat: float
+    warnings: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """Everything that was found about one trained model; None where no suite looked."""
 
@@ -121,6 +167,7 @@ class Evaluation:
     calibration: Calibration | None = None
     stability: Stability | None = None
     spectrum: Spectrum | None = None
+    attacks: Attacks | None = None
     about: dict[str, Any] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
@@ -145,6 +192,16 @@ def _shift(raw: dict[str, Any]) -> Shift:
     return Shift(**{**raw, "reliability": Reliability(**raw["reliability"])})
 
 
+def _attacks(raw: dict[str, Any]) -> Attacks:
+    results = {name: _under_attack(row) for name, row in raw["results"].items()}
+    return Attacks(**{**raw, "results": results, "black_box": [FromSource(**row) for row in raw["black_box"]]})
+
+
+def _under_attack(raw: dict[str, Any]) -> UnderAttack:
+    logits = raw["logits"]
+    return UnderAttack(**{**raw, "logits": None if logits is None else Distribution.from_dict(logits)})
+
+
 _PARTS: dict[str, Callable[[dict[str, Any]], object]] = {
     "clean": _scores,
     "shift": _shift,
@@ -152,4 +209,5 @@ _PARTS: dict[str, Callable[[dict[str, Any]], object]] = {
     "calibration": lambda raw: Calibration(**raw),
     "stability": lambda raw: Stability(**raw),
     "spectrum": lambda raw: Spectrum(**raw),
+    "attacks": _attacks,
 }

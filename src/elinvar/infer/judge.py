@@ -11,10 +11,12 @@ from .. import metrics, shift
 from ..check import InputError, unknown
 from ..data import Split
 from ..data.corrupting import corrupt as corrupt
+from .attacked import AttackPlan, Stage, robustness, sets, summary
 from .calibrated import calibration, subset
-from .evaluation import Calibration, Scores, Shift, Spectrum, Stability
+from .evaluation import Attacks, Calibration, Scores, Shift, Spectrum, Stability
 from .images import SEVERITIES as SEVERITIES
 from .images import CorruptedImages, Generated
+from .observer import Observer as Observer
 from .parts import CLEAN, Parts, Tensors
 from .predict import Predictor
 from .predictions import Predictions
@@ -29,21 +31,9 @@ SUITES = {
     "perturbations": "flips of the prediction and top-5 distance along sequences of 10 perturbations",
     "fourier": "error under single frequencies, as a heatmap, and accuracy without high ones",
     "calibration": "more measures of calibration, clean and by severity, from the same predictions",
+    "attacks": "accuracy under FGSM, PGD and SPSA, and under images made for other models; what to doubt about it",
 }
 DEFAULT = ("clean", "corruptions")
-
-
-class Observer:
-    """Watches an evaluation; this one looks away."""
-
-    def begin(self, sets: int) -> None:
-        """There are `sets` sets of images to predict."""
-
-    def within(self, name: str, done: int, of: int) -> None:
-        """A part of a large set is predicted."""
-
-    def done(self, name: str) -> None:
-        """One more is predicted."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +48,7 @@ class Verdict:
     calibration: Calibration | None = None
     stability: Stability | None = None
     spectrum: Spectrum | None = None
+    attacks: Attacks | None = None
 
 
 def judge(
@@ -69,12 +60,14 @@ def judge(
     observer: Observer | None = None,
     images: CorruptedImages | None = None,
     sequences: PerturbedImages | None = None,
+    attacks: AttackPlan | None = None,
     parts: Parts | None = None,
 ) -> Verdict:
     """Predict `split`, clean and, if `suites` asks for it, under corruptions.
 
     images     where corrupted images come from: `Published` files, or `Generated` from `split` (the default)
     sequences  where perturbed ones come from: `PublishedFrames`, or `GeneratedFrames` (the default)
+    attacks    what the suite `attacks` tries; None: `AttackPlan()`
     parts      where what was found is kept and, after an interruption, found again; None keeps nothing
 
     The mean corruption error averages error rates over severities, then over the 15 corruptions of the benchmark:
@@ -89,15 +82,17 @@ def judge(
     if not len(split):
         raise InputError("there is nothing to judge: the test split is empty")
     source, kept, watch = images or Generated(split), parts or Parts(), observer or Observer()
-    sets = {"corruptions": tuple(shift.CORRUPTIONS), "extra": tuple(shift.EXTRA)}
-    sets = {suite: names for suite, names in sets.items() if suite in suites}
-    for names in sets.values():
+    subsets = {"corruptions": tuple(shift.CORRUPTIONS), "extra": tuple(shift.EXTRA)}
+    subsets = {suite: names for suite, names in subsets.items() if suite in suites}
+    for names in subsets.values():
         source.check(names)
     films = sequences or GeneratedFrames(split)
     followed_names = NAMES if "perturbations" in suites else ()
     if followed_names:
         films.check(followed_names)
-    watch.begin(1 + len(SEVERITIES) * sum(map(len, sets.values())) + len(followed_names) + ("fourier" in suites))
+    stage = Stage(attacks or AttackPlan(), split)
+    ahead = 1 + len(SEVERITIES) * sum(map(len, subsets.values())) + len(followed_names) + ("fourier" in suites)
+    watch.begin(ahead + ("attacks" in suites and sets(stage.plan)))
     clean = kept.get(
         CLEAN,
         lambda: {"images": "clean", "of": split.fingerprint()},
@@ -105,7 +100,7 @@ def judge(
     )
     watch.done("clean")
     reader = _Reader(predictor, source, kept, batch_size, watch)
-    found = {suite: {name: reader.predictions(name) for name in names} for suite, names in sets.items()}
+    found = {suite: {name: reader.predictions(name) for name in names} for suite, names in subsets.items()}
     stable: dict[str, Tensors] = {}
     for name in followed_names:
         stable[name] = kept.get(
@@ -124,6 +119,7 @@ def judge(
         calibration=calibration(plain, found.get("corruptions")) if "calibration" in suites else None,
         stability=stability(stable, films.about, classes) if stable else None,
         spectrum=_spectrum(predictor, split, kept, batch_size, watch) if "fourier" in suites else None,
+        attacks=summary(robustness(predictor, stage, kept, watch), stage) if "attacks" in suites else None,
     )
 
 

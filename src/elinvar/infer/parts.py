@@ -52,17 +52,26 @@ class Parts:
         assert self.folder is not None
         return self.folder / ("predictions.safetensors" if name == CLEAN else f"evaluation/{name}.safetensors")
 
+    def find(self, name: str, images: Mapping[str, Any]) -> Tensors | None:
+        """The part `name` about `images`, if its file is there and may be read."""
+        if self.folder is None or self.fresh:
+            return None
+        return _read(self.file(name), self._about(images))
+
+    def _about(self, images: Mapping[str, Any]) -> str:
+        return json.dumps({"elinvar": __version__, "model": self.identity, **images}, sort_keys=True)
+
     def get(self, name: str, images: Callable[[], Mapping[str, Any]], make: Callable[[], Tensors]) -> Tensors:
         """The part `name` about `images`, which says what they are: from its file, or made and kept there."""
         if self.folder is None:
             return make()
-        about = json.dumps({"elinvar": __version__, "model": self.identity, **images()}, sort_keys=True)
-        found = None if self.fresh else _read(self.file(name), about)
+        said = images()
+        found = self.find(name, said)
         if found is None:
             found = {key: value.detach().cpu().contiguous() for key, value in make().items()}
             with replacing(self.file(name)) as temporary:
                 try:
-                    save_file(found, temporary, metadata={"about": about})
+                    save_file(found, temporary, metadata={"about": self._about(said)})
                 except SafetensorError as error:
                     raise OSError(str(error)) from error
         return found

@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from ..data import DataSet
+from .attacked import AttackPlan
 from .evaluation import Evaluation
 from .images import CorruptedImages
-from .judge import DEFAULT, Observer, judge
+from .judge import DEFAULT, judge
+from .observer import Observer
 from .parts import Parts, model_identity
 from .predict import Predictor
 from .sequences import PerturbedImages
 
 EVALUATION = "evaluation.json"
+FINGERPRINT = "fingerprint"
 
 
 def record(
@@ -28,6 +31,7 @@ def record(
     observer: Observer | None = None,
     images: CorruptedImages | None = None,
     sequences: PerturbedImages | None = None,
+    attacks: AttackPlan | None = None,
     fresh: bool = False,
 ) -> Evaluation:
     """Judge a model on the test split of `data` and write what was found into `folder`.
@@ -36,15 +40,13 @@ def record(
     about        further facts for the report
     fresh        predict everything anew, also what an earlier evaluation of the same model left in the folder
 
-    Writes evaluation.json, predictions.safetensors (clean logits and targets) and a file for each corruption below
-    evaluation/. The same call after an interruption goes on with the first corruption whose file is missing, and its
-    numbers are those of an evaluation in one go. Raises as `judge`.
+    Writes evaluation.json, predictions.safetensors (clean logits and targets) and a file for each corruption and each
+    attack below evaluation/. The same call after an interruption goes on with the first of them whose file is missing,
+    and its numbers are those of an evaluation in one go. Raises as `judge`.
     """
-    told = json.dumps(dict(about or {}), sort_keys=True, default=str)  # options need not show in the model itself
-    identity = f"{model_identity(predictor.model, predictor.infer, predictor.compute)} {told}"
     verdict = judge(
         predictor, data.test, suites=suites, observer=observer, images=images, sequences=sequences,
-        parts=Parts(folder, identity=identity, fresh=fresh),
+        attacks=attacks, parts=kept(predictor, folder, about or {}, fresh=fresh),
     )  # fmt: skip
     found = Evaluation(
         recipe=name,
@@ -57,7 +59,16 @@ def record(
         calibration=verdict.calibration,
         stability=verdict.stability,
         spectrum=verdict.spectrum,
-        about={**(about or {}), "fingerprint": data.fingerprint()},
+        attacks=verdict.attacks,
+        about={**(about or {}), FINGERPRINT: data.fingerprint()},
     )
     found.save(folder / EVALUATION)
     return found
+
+
+def kept(predictor: Predictor, folder: Path, about: Mapping[str, Any], *, fresh: bool = False) -> Parts:
+    """The parts of an evaluation of this model in `folder`, found by what `record` is or was told about it."""
+    facts = {key: value for key, value in about.items() if key != FINGERPRINT}
+    told = json.dumps(facts, sort_keys=True, default=str)  # options need not show in the model itself
+    identity = f"{model_identity(predictor.model, predictor.infer, predictor.compute)} {told}"
+    return Parts(folder, identity=identity, fresh=fresh)
