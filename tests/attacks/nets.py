@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from elinvar.norm import Norm, split
 from elinvar.rng import streams
 
 EPS = 8 / 255
@@ -65,3 +66,8 @@ class Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         score = (x * self.weight).sum((1, 2, 3)) + self.bias
         return torch.stack([torch.zeros_like(score), score], 1)
+
+
+def two_branches(channels: int) -> nn.Module:
+    """Split normalization, to build `convolutional` with."""
+    return Norm(channels, split())
