@@ -13,7 +13,7 @@ from ..recipes import augmix, standard
 from ..report import headline, write_report
 from ..rng import Seeds
 from ..train import Run, evaluate, fit
-from .evaluate import SetsBar, result
+from .judging import SetsBar, result
 from .options import add_device, device, output_console, parser, progress_console, say, write_json
 from .pictures import sample_sheet
 from .progress import RunBar, bar

@@ -1,47 +1,23 @@
-"""`elinvar evaluate`: judge runs, files of weights and importable models, clean and under shift, and write a report."""
+"""`elinvar evaluate`: judge runs, files of weights and importable models, clean, under shift and under attack."""
 
-import shlex
-import sys
 from collections.abc import Sequence
-from dataclasses import asdict
-from functools import cache
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
-import torch
-from rich.progress import Progress, TaskID
+from rich.progress import Progress
 
-from .. import config, shift
 from ..check import InputError
-from ..data import DataSet, load, read_corrupted, read_perturbed
-from ..infer import (
-    DEFAULT,
-    SUITES,
-    CorruptedImages,
-    Evaluation,
-    Generated,
-    GeneratedFrames,
-    Observer,
-    PerturbedImages,
-    Published,
-    PublishedFrames,
-    record,
-)
-from ..infer.images import SEVERITIES
-from ..models.description import describe
-from ..precision import Compute, Precision
-from ..report import RunResult, SampleSheet, headline, sample_grid, write_report
-from ..train import Run
-from ..train import evaluate as judge_run
-from . import candidates
-from .candidates import Making
+from ..infer import DEFAULT, SUITES, black_box
+from ..precision import Precision
+from ..report import RunResult, headline, write_report
+from ..report.result import by_recipe
+from .attacking import add_attacks, plan
+from .judging import Judged, SetsBar, Wanted, judged
+from .judging import opened as opened
 from .options import (
     Parser,
     add_device,
     add_frost,
-    device,
-    frost,
-    numbers,
     output_console,
     parser,
     progress_console,
@@ -49,100 +25,20 @@ from .options import (
     words,
     write_json,
 )
-from .pictures import examples
 from .progress import bar
-
-
-class SetsBar(Observer):
-    """Shows how many sets of images are predicted."""
-
-    def __init__(self, progress: Progress, title: str) -> None:
-        self.progress, self.title = progress, title
-        self.task: TaskID | None = None
-        self.left = 0
-
-    def begin(self, sets: int) -> None:
-        self.left = sets
-        self.task = self.progress.add_task(self.title, total=sets, note="")
-
-    def within(self, name: str, done: int, of: int) -> None:
-        assert self.task is not None
-        self.progress.update(self.task, note=f"{name} {done}/{of}")
-
-    def done(self, name: str) -> None:
-        assert self.task is not None
-        self.progress.update(self.task, advance=1, note=name)
-        self.left -= 1
-        if not self.left:
-            self.progress.remove_task(self.task)
-
-
-def result(run: Run, evaluation: Evaluation) -> RunResult:
-    """A run and its evaluation, as the report wants them."""
-    return RunResult(
-        name=evaluation.recipe,
-        seed=evaluation.seed,
-        evaluation=evaluation,
-        metrics=run.metrics(),
-        manifest=run.manifest(),
-        recipe_yaml=run.recipe_file.read_text(encoding="utf-8"),
-    )
-
-
-@cache
-def _load(spec: str, size: int | None) -> DataSet:
-    return load(spec, size=size)
-
-
-@cache
-def _images(data: DataSet, corrupted: str | None, frost_dir: str | None) -> CorruptedImages:
-    if corrupted is None:
-        return Generated(data.test, frost(frost_dir))
-    if frost_dir is not None:
-        raise InputError("--frost-dir: is for images that are generated; the files of --corrupted have their frost")
-    return Published(read_corrupted(Path(corrupted), classes=data.classes, clean=data.test))
-
-
-@cache
-def _sequences(data: DataSet, perturbed: str | None) -> PerturbedImages:
-    if perturbed is None:
-        return GeneratedFrames(data.test)
-    return PublishedFrames(read_perturbed(Path(perturbed), classes=data.classes, clean=data.test))
-
-
-@cache
-def _samples(data: DataSet, images: CorruptedImages) -> SampleSheet:
-    """A few test images under every corruption, as the models saw them."""
-    some = examples(data.test, 5)
-
-    def under(name: str, severity: int) -> torch.Tensor:
-        return next(iter(images.batches(name, severity, len(some), torch.device("cpu"), some.index))).images
-
-    corrupted = {name: torch.stack([under(name, level) for level in SEVERITIES]) for name in shift.CORRUPTIONS}
-    return sample_grid(some.images, corrupted)
-
-
-def opened(spec: str | None, run: Run, size: int | None = None) -> DataSet:
-    """The data set `spec`, or that of the run; each is read once."""
-    origin = run.manifest().get("origin")
-    if spec is not None:
-        return _load(spec, size)
-    if isinstance(origin, dict) and isinstance(origin.get("spec"), str):
-        size = origin.get("size")
-        return _load(origin["spec"], size if isinstance(size, int) else None)
-    raise InputError(f"{run.path}: its manifest does not say what it was trained on; name it with --data")
 
 
 def _parser() -> Parser:
     made = parser(
         "evaluate",
-        "Judge models, clean and under corruptions at 5 severities: runs of elinvar, files of weights (--model says of "
-        "what), or anything importable. Writes evaluation.json, predictions.safetensors, a file for each corruption "
-        "and report.html into each run, or into OUT/NAME for other models; several get one report that compares them. "
-        "The same command again goes on after an interruption.",
-        "elinvar evaluate runs/standard-* runs/augmix-* --report compare.html; or: elinvar evaluate weights.pt --model "
-        "wrn-40-2 --data cifar10:DIR --corrupted CIFAR-10-C; or: elinvar evaluate torchvision.models:resnet50 --option "
-        "weights=DEFAULT --data folder:DIR",
+        "Judge models, clean, under corruptions at 5 severities and under attack: runs of elinvar, files of weights "
+        "(--model says of what), or anything importable. Writes evaluation.json, predictions.safetensors, a file for "
+        "each corruption and attack, and report.html into each run, or into OUT/NAME for other models; several get one "
+        "report that compares them. The same command again goes on after an interruption.",
+        "elinvar evaluate runs/standard-* runs/augmix-* --report compare.html; or: elinvar evaluate runs/standard-* "
+        "runs/pgd-* --suites clean,attacks; or: elinvar evaluate weights.pt --model wrn-40-2 --data cifar10:DIR "
+        "--corrupted CIFAR-10-C; or: elinvar evaluate torchvision.models:resnet50 --option weights=DEFAULT --data "
+        "folder:DIR",
     )
     made.add_argument(
         "runs", type=str, nargs="+",
@@ -185,36 +81,8 @@ def _parser() -> Parser:
     made.add_argument("--out", type=str, default="runs/evaluated", help="where other models' findings go")
     made.add_argument("--precision", type=str, default="float32", help="other models: float32, bfloat16 or auto")
     add_device(made)
+    add_attacks(made)
     return made
-
-
-def _other(source: str, options: Any, watch: SetsBar, suites: Sequence[str]) -> tuple[RunResult, Path]:
-    """Judge a model that is no run."""
-    if options.data is None:
-        raise InputError(f"{source}: name what it is judged on, as in --data cifar10:DIR")
-    data = _load(options.data, options.size)
-    how = Making(
-        model=options.model,
-        options=candidates.assignments(options.option),
-        mean=None if options.mean is None else numbers("--mean", options.mean),
-        std=None if options.std is None else numbers("--std", options.std),
-    )
-    weights = candidates.is_weights(source)
-    made = candidates.from_weights(Path(source), data, how) if weights else candidates.from_import(source, data, how)
-    candidate = candidates.named(made, options.name)
-    compute = Compute.choose(device(options.device), Precision(options.precision))
-    folder = Path(options.out) / candidate.name
-    found = record(
-        candidates.predictor(candidate, data, compute), data, folder, name=candidate.name, about=candidate.about,
-        suites=suites, observer=watch, images=_images(data, options.corrupted, options.frost_dir),
-        sequences=_sequences(data, options.perturbed), fresh=options.fresh,
-    )  # fmt: skip
-    manifest = {
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "model": describe(candidate.model).to_dict(),
-        "compute": {"device": str(compute.device), "dtype": str(compute.dtype)},
-    }
-    return RunResult(name=candidate.name, seed=None, evaluation=found, manifest=manifest), folder
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -224,38 +92,37 @@ def run(arguments: Sequence[str]) -> int:
         raise InputError(f"--precision: got {options.precision!r}, expected {', '.join(Precision)}")
     if options.name is not None and len(options.runs) > 1:
         raise InputError(f"--name: names one model, and {len(options.runs)} are given")
-    console, where, suites = progress_console(), device(options.device), words(options.suites)
-    results: list[RunResult] = []
-    sheet: SampleSheet | None = None
+    suites = words(options.suites)
+    wanted = Wanted(options, suites, plan(options, suites))
+    console, done = progress_console(), list[Judged]()
     with bar(console) as progress:
         for source in options.runs:
-            if candidates.is_weights(source) or candidates.is_importable(source):
-                watch = SetsBar(progress, Path(source).name)
-                found, folder = _other(source, options, watch, suites)
-                data = _load(options.data, options.size)
-                page = folder / "report.html"
-            else:
-                run = Run(Path(source))
-                data = opened(options.data, run, options.size)
-                recipe = config.load(run.recipe_file, trust=options.trust)
-                compute = Compute.choose(where, recipe.train.precision, recipe.train.channels_last)
-                evaluation = judge_run(
-                    run, recipe, data, compute, suites=suites, observer=SetsBar(progress, run.path.name),
-                    images=_images(data, options.corrupted, options.frost_dir),
-                    sequences=_sequences(data, options.perturbed), fresh=options.fresh,
-                )  # fmt: skip
-                found, page = result(run, evaluation), run.report_file
-            if any(other.name == found.name and other.seed is None for other in results):
-                raise InputError(f"two models are called {found.name}; judge them one by one, with --name")
-            results.append(found)
-            shifted = found.evaluation.shift is not None
-            sheet = _samples(data, _images(data, options.corrupted, options.frost_dir)) if shifted else None
-            write_report(page, results[-1:], samples=sheet)
+            found = judged(source, wanted, progress)
+            if any(other.result.name == found.result.name and other.result.seed is None for other in done):
+                raise InputError(f"two models are called {found.result.name}; judge them one by one, with --name")
+            done.append(found)
+            write_report(found.page, [found.result], samples=found.samples)
+        results = [found.result for found in done]
+        if wanted.plan is not None and len(done) > 1 and not options.no_black_box:
+            by_recipe(results)  # what cannot stand in one table is refused before minutes are spent
+            results = _black_boxes(done, wanted, progress)
     if options.report is not None:
-        write_report(Path(options.report), results, samples=sheet)
+        write_report(Path(options.report), results, samples=done[-1].samples)
     if options.json:
         write_json([asdict(item.evaluation) for item in results])
     else:
         output_console().print(headline(results).to_rich())
-        say(console, f"report: {options.report or page}")
+        say(console, f"report: {options.report or done[-1].page}")
     return 0
+
+
+def _black_boxes(done: Sequence[Judged], wanted: Wanted, progress: Progress) -> list[RunResult]:
+    """The results with what each model says about the images made for the others."""
+    found = black_box(
+        [item.entrant for item in done if item.entrant is not None], done[0].data, wanted.plan,
+        observer=SetsBar(progress, "black boxes"), fresh=wanted.options.fresh,
+    )  # fmt: skip
+    results = [replace(item.result, evaluation=of) for item, of in zip(done, found, strict=True)]
+    for item, result in zip(done, results, strict=True):
+        write_report(item.page, [result], samples=item.samples)
+    return results

@@ -25,7 +25,7 @@ VERBS = {
     "list": Verb("listing", "what there is: recipes, models, data, augmentations, mixing methods, corruptions"),
     "show": Verb("show", "a picture of any augmentation, mixing method or corruption"),
     "train": Verb("train", "train a recipe; the same command again continues an interrupted run"),
-    "evaluate": Verb("evaluate", "judge runs, weights or any model, clean and under shift, and write a report"),
+    "evaluate": Verb("evaluate", "judge runs, weights or any model, clean, under shift and under attack; a report"),
     "corrupt": Verb("corrupt", "write a corrupted copy of a test set, in the layout of the published ones"),
     "tune": Verb("tune", "better statistics for a trained run, without training"),
     "reproduce": Verb("reproduce", "small experiments that show one effect of a paper each, and whether it showed"),

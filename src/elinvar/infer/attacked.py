@@ -53,6 +53,8 @@ class AttackPlan:
 
     def __post_init__(self) -> None:
         threat(self.norm, 0.0)
+        if self.norm == "linf" and self.radius > 1:
+            raise InputError(f"eps: got {self.radius:g} for linf, expected at most 1: for 8 levels of 255 say 8/255")
         if self.images is not None and self.images < 1:
             raise InputError(f"images: got {self.images}, expected at least 1, or None for all")
         if self.thorough < 0:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ..data import DataSet
-from ..infer import DEFAULT, CorruptedImages, Evaluation, Observer, PerturbedImages, Predictor, record
+from ..infer import DEFAULT, AttackPlan, CorruptedImages, Evaluation, Observer, PerturbedImages, Predictor, record
 from ..precision import Compute
 from ..recipe import Recipe
 from .loop import trained_model
@@ -20,6 +20,7 @@ def evaluate(
     observer: Observer | None = None,
     images: CorruptedImages | None = None,
     sequences: PerturbedImages | None = None,
+    attacks: AttackPlan | None = None,
     fresh: bool = False,
 ) -> Evaluation:
     """Judge the run's model on the test split of `data`, and write what was found into the run; see `infer.record`.
@@ -28,7 +29,7 @@ def evaluate(
     """
     seeds = run.manifest().get("seeds")
     return record(
-        Predictor(trained_model(recipe, data, run, compute), recipe.infer, compute),
+        predictor(run, recipe, data, compute),
         data,
         run.path,
         name=recipe.name,
@@ -38,5 +39,11 @@ def evaluate(
         observer=observer,
         images=images,
         sequences=sequences,
+        attacks=attacks,
         fresh=fresh,
     )
+
+
+def predictor(run: Run, recipe: Recipe, data: DataSet, compute: Compute) -> Predictor:
+    """The run's model with the weights that it was trained to, by the inference rule of its recipe."""
+    return Predictor(trained_model(recipe, data, run, compute), recipe.infer, compute)

@@ -1,0 +1,209 @@
+"""One model of a command line, judged: a run, a file of weights, or anything importable."""
+
+import shlex
+import sys
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import Progress, TaskID
+
+from .. import config, shift
+from ..check import InputError
+from ..data import DataSet, load, read_corrupted, read_perturbed
+from ..infer import (
+    AttackPlan,
+    CorruptedImages,
+    Entrant,
+    Evaluation,
+    Generated,
+    GeneratedFrames,
+    Observer,
+    PerturbedImages,
+    Published,
+    PublishedFrames,
+    record,
+)
+from ..infer.images import SEVERITIES
+from ..models.description import describe
+from ..precision import Compute, Precision
+from ..report import RunResult, SampleSheet, sample_grid
+from ..train import Run
+from ..train import evaluate as judge_run
+from ..train.evaluate import predictor
+from . import candidates
+from .candidates import Making
+from .options import device, frost, numbers
+from .pictures import examples
+
+
+class SetsBar(Observer):
+    """Shows how many sets of images are predicted, and moves within a set that takes long."""
+
+    def __init__(self, progress: Progress, title: str) -> None:
+        self.progress, self.title = progress, title
+        self.task: TaskID | None = None
+        self.sets = self.left = 0
+        self.at = 0.0
+
+    def begin(self, sets: int) -> None:
+        self.sets, self.left, self.at = sets, sets, 0.0
+        self.task = self.progress.add_task(self.title, total=sets, note="")
+
+    def within(self, name: str, done: int, of: int) -> None:
+        self._move(done / of, f"{name} {done}/{of}")
+
+    def _move(self, part: float, note: str) -> None:
+        """Never backwards: a set may come in two parts, each of which counts from 0."""
+        assert self.task is not None
+        self.at = max(self.at, self.sets - self.left + part)
+        self.progress.update(self.task, completed=self.at, note=note)
+
+    def done(self, name: str) -> None:
+        assert self.task is not None
+        self.left -= 1
+        self._move(0.0, name)
+        if not self.left:
+            self.progress.remove_task(self.task)
+
+
+def result(run: Run, evaluation: Evaluation) -> RunResult:
+    """A run and its evaluation, as the report wants them."""
+    return RunResult(
+        name=evaluation.recipe,
+        seed=evaluation.seed,
+        evaluation=evaluation,
+        metrics=run.metrics(),
+        manifest=run.manifest(),
+        recipe_yaml=run.recipe_file.read_text(encoding="utf-8"),
+    )
+
+
+@cache
+def loaded(spec: str, size: int | None) -> DataSet:
+    return load(spec, size=size)
+
+
+@cache
+def _images(data: DataSet, corrupted: str | None, frost_dir: str | None) -> CorruptedImages:
+    if corrupted is None:
+        return Generated(data.test, frost(frost_dir))
+    if frost_dir is not None:
+        raise InputError("--frost-dir: is for images that are generated; the files of --corrupted have their frost")
+    return Published(read_corrupted(Path(corrupted), classes=data.classes, clean=data.test))
+
+
+@cache
+def _sequences(data: DataSet, perturbed: str | None) -> PerturbedImages:
+    if perturbed is None:
+        return GeneratedFrames(data.test)
+    return PublishedFrames(read_perturbed(Path(perturbed), classes=data.classes, clean=data.test))
+
+
+@cache
+def _sample_sheet(data: DataSet, images: CorruptedImages) -> SampleSheet:
+    """A few test images under every corruption, as the models saw them."""
+    some = examples(data.test, 5)
+
+    def under(name: str, severity: int) -> torch.Tensor:
+        return next(iter(images.batches(name, severity, len(some), torch.device("cpu"), some.index))).images
+
+    corrupted = {name: torch.stack([under(name, level) for level in SEVERITIES]) for name in shift.CORRUPTIONS}
+    return sample_grid(some.images, corrupted)
+
+
+def opened(spec: str | None, run: Run, size: int | None = None) -> DataSet:
+    """The data set `spec`, or that of the run; each is read once."""
+    origin = run.manifest().get("origin")
+    if spec is not None:
+        return loaded(spec, size)
+    if isinstance(origin, dict) and isinstance(origin.get("spec"), str):
+        size = origin.get("size")
+        return loaded(origin["spec"], size if isinstance(size, int) else None)
+    raise InputError(f"{run.path}: its manifest does not say what it was trained on; name it with --data")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked of every model of a command line."""
+
+    options: Any
+    suites: list[str]
+    plan: AttackPlan | None
+
+    def how(self, data: DataSet) -> dict[str, Any]:
+        """The arguments of `record` about these images."""
+        options = self.options
+        return {
+            "suites": self.suites,
+            "images": _images(data, options.corrupted, options.frost_dir),
+            "sequences": _sequences(data, options.perturbed),
+            "attacks": self.plan,
+            "fresh": options.fresh,
+        }
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A judged model and where its page goes; the model itself only where black boxes may need it again."""
+
+    result: RunResult
+    page: Path
+    data: DataSet
+    entrant: Entrant | None
+    samples: SampleSheet | None = None
+
+
+def judged(source: str, wanted: Wanted, progress: Progress) -> Judged:
+    """Judge what a word of the command line names. Raises `InputError` for what cannot be judged."""
+    other = candidates.is_weights(source) or candidates.is_importable(source)
+    made = _other(source, wanted, progress) if other else _run(Run(Path(source)), wanted, progress)
+    options, data = wanted.options, made.data
+    if made.result.evaluation.shift is None:
+        return made
+    return replace(made, samples=_sample_sheet(data, _images(data, options.corrupted, options.frost_dir)))
+
+
+def _run(run: Run, wanted: Wanted, progress: Progress) -> Judged:
+    """Judge a run of `elinvar train`."""
+    options = wanted.options
+    data = opened(options.data, run, options.size)
+    recipe = config.load(run.recipe_file, trust=options.trust)
+    compute = Compute.choose(device(options.device), recipe.train.precision, recipe.train.channels_last)
+    watch = SetsBar(progress, run.path.name)
+    found = judge_run(run, recipe, data, compute, observer=watch, **wanted.how(data))
+    entrant = Entrant(predictor(run, recipe, data, compute), run.path, found) if wanted.plan is not None else None
+    return Judged(result(run, found), run.report_file, data, entrant)
+
+
+def _other(source: str, wanted: Wanted, progress: Progress) -> Judged:
+    """Judge a model that is no run."""
+    options = wanted.options
+    if options.data is None:
+        raise InputError(f"{source}: name what it is judged on, as in --data cifar10:DIR")
+    data = loaded(options.data, options.size)
+    how = Making(
+        model=options.model,
+        options=candidates.assignments(options.option),
+        mean=None if options.mean is None else numbers("--mean", options.mean),
+        std=None if options.std is None else numbers("--std", options.std),
+    )
+    weights = candidates.is_weights(source)
+    made = candidates.from_weights(Path(source), data, how) if weights else candidates.from_import(source, data, how)
+    candidate = candidates.named(made, options.name)
+    compute = Compute.choose(device(options.device), Precision(options.precision))
+    folder, predicts = Path(options.out) / candidate.name, candidates.predictor(candidate, data, compute)
+    found = record(
+        predicts, data, folder, name=candidate.name, about=candidate.about,
+        observer=SetsBar(progress, Path(source).name), **wanted.how(data),
+    )  # fmt: skip
+    manifest = {
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "model": describe(candidate.model).to_dict(),
+        "compute": {"device": str(compute.device), "dtype": str(compute.dtype)},
+    }
+    shown = RunResult(name=candidate.name, seed=None, evaluation=found, manifest=manifest)
+    entrant = Entrant(predicts, folder, found) if wanted.plan is not None else None
+    return Judged(shown, folder / "report.html", data, entrant)
