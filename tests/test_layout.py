@@ -13,8 +13,8 @@ SOURCE = Path(__file__).parent.parent / "src" / "elinvar"
 ORDER = (
     "check", "files", "rng", "jit", "splitmix", "parallel", "forms",
     "views", "routing", "precision", "norm", "context", "augment", "mixing",
-    "objectives", "attacks", "shift", "metrics", "models", "data", "recipe", "config", "citations", "infer", "train",
-    "variability", "recipes", "experiments", "catalog", "doctor", "report", "cli",
+    "objectives", "attacks", "shift", "metrics", "models", "data", "optimization", "recipe", "config", "citations",
+    "infer", "train", "variability", "recipes", "experiments", "catalog", "doctor", "report", "cli",
 )  # fmt: skip
 
 

@@ -111,6 +111,13 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
             ("journal", "arXiv:1803.06373"),
             2018,
         ),
+        "li2023a2aug": Source(
+            "inproceedings",
+            "A2-Aug: Adaptive Automated Data Augmentation",
+            "Li, Lujun and Zhu, Zheng and Huang, Guan and Du, Dalong and Lu, Jiwen and Zhou, Jie and Gu, Qingyi",
+            ("booktitle", "IEEE/CVF Conference on Computer Vision and Pattern Recognition Workshops"),
+            2023,
+        ),
         "szegedy2016rethinking": Source(
             "inproceedings",
             "Rethinking the Inception Architecture for Computer Vision",
@@ -222,6 +229,7 @@ BEHIND: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "LogitSqueezing": ("kannan2018adversarial",),
         "CleanLogitPairing": ("kannan2018adversarial",),
         "AdversarialLogitPairing": ("kannan2018adversarial",),
+        "AdaptiveEnsemble": ("li2023a2aug",),
         "DecoupledPairing": ("summers2021understanding",),
         "Adversarial": ("madry2018towards",),
         "NormPolicy": ("ioffe2015batch",),

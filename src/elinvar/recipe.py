@@ -4,22 +4,23 @@ A recipe has two sides. `Train` says how a batch becomes views, how they are nor
 move. `Infer` is its mirror at test time. Every leaf can be overridden by name: `--set train.epochs=30`.
 """
 
-import math
 import re
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
-
-import torch
-from torch import nn
 
 from .attacks import Adversarial
 from .augment import Augmentation
 from .check import InputError
 from .context import Context, Transform
-from .norm import NormPolicy, parameter_groups
+from .norm import NormPolicy
+from .norm.mixture import check_combine, check_shares
 from .objectives import Objective
+from .optimization import Cosine as Cosine
+from .optimization import Optimizer as Optimizer
+from .optimization import Schedule as Schedule
+from .optimization import Sgd as Sgd
+from .optimization import Steps as Steps
 from .precision import Precision
 from .rng import Source
 from .views import Batch, View, Views
@@ -61,119 +62,6 @@ class ViewSpec:
         return tuple(step.branch for step in self.transforms if isinstance(step, Adversarial) and step.branch)
 
 
-class Optimizer(ABC):
-    """Settings that build a torch optimizer for a model."""
-
-    lr: float
-
-    @abstractmethod
-    def build(self, model: nn.Module) -> torch.optim.Optimizer:
-        """The optimizer over the model's trainable parameters, in groups that say what is decayed."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sgd(Optimizer):
-    """Stochastic gradient descent with momentum.
-
-        v <- momentum v + g + decay w,     w <- w - lr (g + decay w + momentum v)   (Nesterov)
-
-    lr             peak learning rate, before the schedule
-    norm_decay     decay of gamma and beta; None: as weight_decay
-    gamma_to       what gamma decays to: 0, or 1 as in the thesis' layer
-    bias_decay     decay of other biases; None: as weight_decay
-    """
-
-    lr: float = 0.1
-    momentum: float = 0.9
-    nesterov: bool = True
-    weight_decay: float = 5e-4
-    norm_decay: float | None = None
-    gamma_to: float = 0.0
-    bias_decay: float | None = None
-
-    def __post_init__(self) -> None:
-        _positive(lr=self.lr)
-        if not 0.0 <= self.momentum < 1.0:
-            raise InputError(f"momentum: got {self.momentum}, expected a number in [0, 1)")
-        if self.nesterov and not self.momentum:
-            raise InputError("nesterov needs a momentum above 0; set nesterov to false")
-        for decay in (self.weight_decay, self.norm_decay, self.bias_decay):
-            if decay is not None and not decay >= 0.0:
-                raise InputError(f"weight decay: got {decay}, expected a number of at least 0")
-
-    def build(self, model: nn.Module) -> torch.optim.Optimizer:
-        groups = parameter_groups(
-            model,
-            self.weight_decay,
-            norm_decay=self.norm_decay,
-            gamma_to=self.gamma_to,
-            bias_decay=self.bias_decay,
-        )
-        return torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov)
-
-
-class Schedule(ABC):
-    """How the learning rate moves, step by step."""
-
-    @abstractmethod
-    def factor(self, step: int, steps: int, steps_per_epoch: int) -> float:
-        """What the peak learning rate is multiplied with in step `step` (from 0) of `steps`."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cosine(Schedule):
-    """Linear warm-up, then half a cosine down to `final` times the peak.
-
-    f(t) = t' / w                                    for the first w steps, t' = t + 1
-    f(t) = final + (1 - final) (1 + cos(pi u)) / 2   after, u in [0, 1) the part of the rest that is done
-    """
-
-    warmup_epochs: float = 0.0
-    final: float = 1e-5
-
-    def __post_init__(self) -> None:
-        if not (self.warmup_epochs >= 0 and 0 <= self.final <= 1):
-            raise InputError(
-                f"cosine: got warmup_epochs {self.warmup_epochs}, final {self.final}; expected at least 0, and 0 to 1"
-            )
-
-    def factor(self, step: int, steps: int, steps_per_epoch: int) -> float:
-        warmup = min(round(self.warmup_epochs * steps_per_epoch), steps)
-        if step < warmup:
-            return (step + 1) / warmup
-        done = (step - warmup) / max(steps - warmup, 1)
-        return self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * done))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Steps(Schedule):
-    """Warm-up, then the peak, multiplied with `by` at each of some epochs.
-
-    at              epochs, whole or not, that are done when a drop comes; negative ones count from the end of the run
-    by              factor of each drop
-    warmup_epochs   w, rising linearly, or held at `warmup`
-    """
-
-    at: tuple[float, ...]
-    by: float = 0.1
-    warmup_epochs: float = 0.0
-    warmup: float | None = None
-
-    def __post_init__(self) -> None:
-        if not (self.warmup_epochs >= 0 and 0 < self.by <= 1 and (self.warmup is None or 0 <= self.warmup <= 1)):
-            raise InputError(
-                f"steps: got by {self.by}, warmup_epochs {self.warmup_epochs}, warmup {self.warmup}; "
-                "expected above 0 to 1, at least 0, and 0 to 1 or null"
-            )
-
-    def factor(self, step: int, steps: int, steps_per_epoch: int) -> float:
-        warmup = min(round(self.warmup_epochs * steps_per_epoch), steps)
-        if step < warmup:
-            return (step + 1) / warmup if self.warmup is None else self.warmup
-        drops = (round(epoch * steps_per_epoch) + (steps if epoch < 0 else 0) for epoch in self.at)
-        return float(self.by ** sum(step >= drop for drop in drops))
-
-
 @dataclass(frozen=True, kw_only=True)
 class Train:
     """The training side.
@@ -182,8 +70,11 @@ class Train:
     accumulate       micro-batches that a step is cut into, by example; each is normalized by itself
     shared           augmentations that an example goes through once, before it becomes several views
     views            what the model sees of each example, in the order of the forward's rows
+    clip_gradient    largest l2 norm of the model's gradient, which is shortened to it; None: any
     ema              decay of the moving average of weights that is evaluated; None: the weights themselves
-    evaluate_every   epochs between two looks at the test set, which decide nothing
+    held_out         training examples that are never trained on, classes in proportion, the same for every seed: what
+                     is chosen after training is chosen on them
+    evaluate_every   epochs between two looks at held-out examples and at the test set; the latter decide nothing
     """
 
     objective: Objective
@@ -195,7 +86,9 @@ class Train:
     epochs: int = 100
     batch_size: int = 128
     accumulate: int = 1
+    clip_gradient: float | None = None
     ema: float | None = None
+    held_out: int = 0
     precision: Precision = Precision.AUTO
     channels_last: bool | None = None
     evaluate_every: int = 1
@@ -205,6 +98,10 @@ class Train:
         _positive(evaluate_every=self.evaluate_every)
         if self.accumulate > self.batch_size:
             raise InputError(f"accumulate: {self.accumulate} parts of a batch of {self.batch_size} examples")
+        if self.clip_gradient is not None and not self.clip_gradient > 0:
+            raise InputError(f"clip_gradient: got {self.clip_gradient}, expected a number above 0, or null for none")
+        if self.held_out < 0:
+            raise InputError(f"held_out: got {self.held_out}, expected 0 or more examples")
         if self.ema is not None and not 0.0 < self.ema < 1.0:
             raise InputError(f"ema: got {self.ema}, expected a decay in (0, 1), or null for none")
         names = [view.name for view in self.views]
@@ -227,9 +124,32 @@ class Train:
 
 @dataclass(frozen=True, kw_only=True)
 class Infer:
-    """The inference side: the normalization branch that test images go through."""
+    """The inference side: through which normalization branch test images go, or through which ones.
+
+    branch    one of them
+    mix       branch -> its share of the prediction, adding up to 1, instead of one branch; see `norm.Mixture`
+    combine   what a mix averages: "probabilities" or "logits"
+    best_of   branches of which the run takes the one with the smallest error on `Train.held_out` examples
+    """
 
     branch: str = "main"
+    mix: dict[str, float] = field(default_factory=dict)
+    combine: str = "probabilities"
+    best_of: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.mix and self.best_of:
+            raise InputError("infer: got both mix and best_of, expected one of the two")
+        if self.mix:
+            check_shares(self.mix)
+        check_combine(self.combine)
+        if len(set(self.best_of)) != len(self.best_of):
+            raise InputError(f"best_of: got {self.best_of}, expected distinct branches")
+
+    @property
+    def branches(self) -> tuple[str, ...]:
+        """All branches that test images may go through."""
+        return tuple(self.mix) or self.best_of or (self.branch,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,13 +176,19 @@ class Recipe:
             )
         known = self.train.norm.branches
         attacked = ((view.name, branch) for view in self.train.views for branch in view.attacked())
-        users = [*((view.name, view.branch) for view in self.train.views), *attacked, ("infer", self.infer.branch)]
+        judged = (("infer", branch) for branch in self.infer.branches)
+        users = [*((view.name, view.branch) for view in self.train.views), *attacked, *judged]
         for user, branch in users:
             if branch not in known:
                 raise InputError(
                     f"{user} is normalized by the branch {branch!r}, but train.norm has {known}; "
                     "name one of these, or add it to train.norm.branches"
                 )
+        if self.infer.best_of and not self.train.held_out:
+            raise InputError(
+                "infer.best_of: there is nothing to choose by, as train.held_out is 0; hold examples out, or name the "
+                "branch in infer.branch"
+            )
 
     def parts(self) -> Iterator[object]:
         """Every settings object in the recipe, itself first: what a citation list is made from."""

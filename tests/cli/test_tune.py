@@ -11,15 +11,16 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from elinvar import config, norm
+from elinvar.augment import RandAugment
 from elinvar.check import InputError
 from elinvar.cli import tuned
 from elinvar.cli.main import main
-from elinvar.data import DataSet, load, subset
+from elinvar.data import DataSet, hold_out, load, subset
 from elinvar.infer import Evaluation
 from elinvar.norm import Remembered
 from elinvar.objectives import CrossEntropy
 from elinvar.precision import Compute, Precision
-from elinvar.recipe import Model, Recipe, ViewSpec
+from elinvar.recipe import Infer, Model, Recipe, ViewSpec
 from elinvar.recipes import standard
 from elinvar.rng import Seeds
 from elinvar.train import Run, checkpoint, fit
@@ -176,20 +177,63 @@ def test_the_branch_that_predicts_is_measured_on_its_own_views(tmp_path: Path, d
     state = tuned.finished(run, made)
     assert state.ema is not None
     assert all(torch.equal(value, state.ema[key]) for key, value in before.items())
-    images = list(tuned.training_views(made, model, data.train, 250, Seeds(0), CPU))
+    images = list(tuned.training_views(made, "main", model, data.train, 250, Seeds(0), CPU))
     assert [len(part) for part in images] == [100, 100, 50]
     assert all(part.is_floating_point() for part in images)
-    tuned.measure(model, iter(images), made, CPU)
+    tuned.measure(model, "main", iter(images), made, CPU)
     moved = {key for key, value in model.state_dict().items() if not torch.equal(value, before[key])}
     assert moved
     assert all(key.endswith(("running_mean", "running_var")) and "branches" not in key for key in moved)
     out = tmp_path / "tuned"
-    tuned.write_run(out, run, made, model, 0.0, state, {})
+    best = norm.Point(0.0, 0.0, 0.0, 0.0, 0.0, alpha=0.0, weights={"main": 1.0, "aux": 0.0})
+    tuned.write_run(out, run, made, model, best, state, {})
     written = load_file(next(out.rglob("weights.safetensors")))
     assert all(torch.equal(value, written[key]) for key, value in model.state_dict().items())
     again = config.load(Run(out).recipe_file)
     assert again.train.norm.inference == Remembered()
     assert not list(out.rglob("ema.safetensors"))
+
+
+def split_recipe(**settings: Any) -> Recipe:
+    names = ("main", "aux")
+    views = (ViewSpec(name="main"), ViewSpec(name="aux", transforms=(RandAugment(2, 20),), branch="aux"))
+    return recipe(views=views, norm=norm.split(names), objective=CrossEntropy(over=names), **settings)
+
+
+def test_branches_are_mixed_by_what_was_held_out(
+    tmp_path: Path, data: DataSet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The run that is written predicts as the mix that was found, and `evaluate` finds its error."""
+    made, source, out = split_recipe(held_out=300), Run(tmp_path / "split"), tmp_path / "mixed"
+    fit(made, data, source, seeds=Seeds(0), compute=CPU, origin=ORIGIN)
+    command = ["tune", str(source.path), "--mix", "--alphas", "0.1", "--metric", "negative_log_likelihood"]
+    assert main([*command, "--precise", "400", "--out", str(out), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["held_out"] == {"examples": 300, "about": found["held_out"]["about"], "trained_on": False}
+    assert {name: len(curve["points"]) for name, curve in found["curves"].items()} == {"as trained": 22, "precise": 22}
+    shares = {name: share for name, share in found["branches"].items() if share}
+    again = config.load(Run(out).recipe_file)
+    assert again.infer == (Infer(mix=shares) if len(shares) > 1 else Infer(branch=next(iter(shares))))
+    model = trained_model(again, data, Run(out), CPU)
+    _, held = hold_out(data.train, 300)
+    assert held is not None
+    (batch,) = held.batches(torch.arange(300), 300)
+    with torch.no_grad():
+        logits = norm.Mixture(model.eval(), found["branches"])(batch.images)
+    nll = torch.nn.functional.cross_entropy(logits, batch.targets)
+    assert float(nll) == pytest.approx(found["after"]["nll"], rel=1e-5)
+    assert main(["tune", str(source.path), "--mix", "--alphas", "0.1", "--out", str(tmp_path / "other")]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "0.5 main + 0.5 aux" in told
+    assert "Of each mix the best alpha is shown" in told
+    if len(shares) > 1:
+        assert main(["tune", str(out)]) == 2
+        assert "mixes branches already" in capsys.readouterr().err
+
+
+def test_one_branch_is_no_mix(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tune", str(source), "--mix", "--out", str(tmp_path / "out")]) == 2
+    assert "expected at least two" in capsys.readouterr().err
 
 
 def test_a_disk_that_refuses_leaves_nothing(
@@ -267,4 +311,4 @@ def test_a_view_of_the_branch_that_predicts_is_needed(data: DataSet) -> None:
         views=(ViewSpec(name="clean", branch="aux"),), norm=norm.split(), objective=CrossEntropy(over=("clean",))
     )
     with pytest.raises(InputError, match="no view"):
-        next(tuned.training_views(made, torch.nn.Identity(), data.train, 10, Seeds(0), CPU))
+        next(tuned.training_views(made, "main", torch.nn.Identity(), data.train, 10, Seeds(0), CPU))

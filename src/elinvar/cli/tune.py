@@ -4,7 +4,7 @@ import copy
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,14 @@ from ..infer.judge import scores
 from ..norm import Point, Tuned
 from ..norm.tuning.losses import loss_of
 from ..precision import Compute
-from ..recipe import Recipe
+from ..recipe import Infer, Recipe
 from ..rng import Seeds
-from ..train import Run
+from ..train import Run, chosen
 from ..train.loop import trained_model
 from .evaluate import opened
 from .options import Parser, add_device, device, output_console, parser, progress_console, say, write_json
 from .progress import bar
-from .tuned import BATCH, HeldOut, check_free, finished, held_out, measure, training_views, write_run
+from .tuned import BATCH, HeldOut, check_free, finished, held_out, inference, measure, training_views, write_run
 
 FEW = 2000  # held-out images of which every candidate is computed anyway
 AS_TRAINED, PRECISE = "as trained", "precise"
@@ -56,8 +56,9 @@ def _options() -> Parser:
     made = parser(
         "tune",
         "Better statistics for a trained run, without training: how much an image counts in its own normalization "
-        "(alpha) and, with --precise, memories measured anew. Chosen on held-out images, never on the test split. "
-        "Shows the whole curve and, if anything is better, writes a run that 'elinvar evaluate' can judge.",
+        "(alpha) and, with --precise, memories measured anew, with --mix several branches averaged. Chosen on held-out "
+        "images, never on the test split. Shows what was tried and, if anything is better, writes a run that "
+        "'elinvar evaluate' can judge.",
         "elinvar tune runs/standard --metric error --precise 10000 --out runs/standard-tuned",
     )
     made.add_argument("run", type=str, help="a directory that 'elinvar train' wrote")
@@ -66,6 +67,7 @@ def _options() -> Parser:
     made.add_argument(
         "--precise", type=int, default=None, metavar="N", help="also try statistics over N training images"
     )
+    made.add_argument("--mix", action="store_true", help="also try the other branches of the run, and mixes of them")
     made.add_argument("--examples", type=int, default=5000, help="at most so many held-out images")
     made.add_argument("--exact", action="store_true", help=f"compute all of every image, as up to {FEW:,} images")
     made.add_argument("--out", type=str, default=None, help="where the tuned run goes; default: RUN-tuned")
@@ -92,21 +94,26 @@ def run(arguments: Sequence[str]) -> int:
     numbers = {k: v for k, v in told.items() if isinstance(v, int)} if isinstance(told, dict) else {}
     seeds = Seeds(numbers.pop("base", 0), numbers)
     data = opened(options.data, source)
-    held = held_out(source, data, options.examples, seeds)
+    recipe = replace(recipe, infer=_one_branch(chosen(recipe.infer, source)))
+    branches = recipe.train.norm.branches if options.mix else (recipe.infer.branch,)
+    held = held_out(source, data, options.examples, seeds, recipe.train.held_out)
     compute = Compute.choose(device(options.device), recipe.train.precision, recipe.train.channels_last)
     models = {AS_TRAINED: trained_model(recipe, data, source, compute)}
     console = progress_console()
     with bar(console) as progress:
         if options.precise is not None:
             models[PRECISE] = copy.deepcopy(models[AS_TRAINED])
-            views = training_views(recipe, models[PRECISE], held.train, options.precise, seeds, compute)
-            measure(models[PRECISE], _watched(progress, views, "precise statistics", None), recipe, compute)
+            for branch in branches:
+                views = training_views(recipe, branch, models[PRECISE], held.train, options.precise, seeds, compute)
+                shown = _watched(progress, views, "precise statistics", None)
+                measure(models[PRECISE], branch, shown, recipe, compute)
         curves = {
             name: norm.tune(
                 model,
                 _watched(progress, held.batches(compute.device), f"tuning, {name}", -(-len(held.split) // BATCH)),
                 alphas=alphas,
                 metric=options.metric,
+                mix=norm.mixes(branches) if options.mix else None,
                 branch=recipe.infer.branch,
                 exact=options.exact or len(held.split) <= FEW,
                 compute=compute,
@@ -118,7 +125,7 @@ def run(arguments: Sequence[str]) -> int:
     found = _found(outcome, held, options, source)
     if outcome.after is not None:
         model = models[outcome.statistics]
-        write_run(out, source, recipe, model, outcome.best.alpha or 0.0, state, found)
+        write_run(out, source, recipe, model, outcome.best, state, found)
     if options.json:
         write_json({"written": None if outcome.after is None else str(out), **found})
         return 0
@@ -129,6 +136,13 @@ def run(arguments: Sequence[str]) -> int:
         say(console, f"written: {out}")
         say(console, f"next: elinvar evaluate {shlex.quote(str(out))}")
     return 0
+
+
+def _one_branch(infer: Infer) -> Infer:
+    """Tuning begins with one branch; raises `InputError` for a run that mixes several."""
+    if infer.mix:
+        raise InputError("infer.mix: the run mixes branches already; tune the run that it was made from, with --mix")
+    return infer
 
 
 def _alphas(text: str | None) -> list[float] | None:
@@ -157,18 +171,18 @@ def _chosen(
 ) -> Outcome:
     """The best candidate of all, if it is better on every image and not by interpolation alone."""
 
-    def predicted(model: nn.Module) -> tuple[Tensor, Tensor]:
-        predictor = Predictor(model, recipe.infer, compute)
+    def predicted(model: nn.Module, point: Point) -> tuple[Tensor, Tensor]:
+        predictor = Predictor(model, inference(recipe.infer, point), compute)
         return predictor.batches(predictor.everything(held.split, batch_size=BATCH))
 
-    old = predicted(models[AS_TRAINED])
+    old = predicted(models[AS_TRAINED], curves[AS_TRAINED].before)
     before = scores(*old)
     name = min(curves, key=lambda name: curves[name].best.value + curves[name].best.approximation)
     best = curves[name].best
     if name == AS_TRAINED and best is curves[name].before:
         return Outcome(curves, name, best, before, None, 0.0, 0.0)
     curves[name].apply()
-    new = predicted(models[name])
+    new = predicted(models[name], best)
     loss = loss_of(metric)
     gains = loss(*old) - loss(*new)
     gain, error = float(gains.mean()), float(gains.std()) / len(gains) ** 0.5 if len(gains) > 1 else 0.0
@@ -185,6 +199,7 @@ def _found(outcome: Outcome, held: HeldOut, options: Any, source: Run) -> dict[s
         "precise": options.precise,
         "statistics": outcome.statistics,
         "alpha": outcome.best.alpha,
+        "branches": outcome.best.weights,
         "before": asdict(outcome.before),
         "after": None if outcome.after is None else asdict(outcome.after),
         "gain": outcome.gain,
@@ -205,29 +220,50 @@ def _number(value: float, metric: str, sign: str = "") -> str:
     return f"{round(factor * value, decimals) + 0.0:{sign}.{decimals}f}"  # + 0.0: no negative zero
 
 
+def _alpha(point: Point) -> str:
+    return "as it is" if point.alpha is None else f"{point.alpha:.4g}"
+
+
+def _branches(point: Point) -> str:
+    return " + ".join(f"{share:.4g} {name}" for name, share in point.weights.items() if share)
+
+
+def _best_of_each_mix(tuned: Tuned) -> list[Point]:
+    found: dict[str, Point] = {}
+    for point in tuned.curve:
+        key = _branches(point)
+        if key not in found or point is tuned.best or (point.value < found[key].value and found[key] is not tuned.best):
+            found[key] = point
+    return list(found.values())
+
+
 def _table(outcome: Outcome, metric: str) -> Table:
     """Every candidate; the best one in bold, with a star."""
     any_curve = next(iter(outcome.curves.values()))
     spent = sum(tuned.evaluations for tuned in outcome.curves.values())
     tried = sum(len(tuned.curve) for tuned in outcome.curves.values())
+    mixed = len(any_curve.best.weights) > 1
     rough = any(point.approximation for tuned in outcome.curves.values() for point in tuned.curve)
     table = Table(
         title=Text(f"What was tried on {any_curve.examples:,} held-out images"),
         caption=Text(
-            "Gain over the same statistics with alpha as it was, ± one standard error, image by image. "
+            "Gain over the same statistics with all else as it was, ± one standard error, image by image. "
             f"{tried} candidates at the cost of {spent:.1f} evaluations."
+            + (" Of each mix the best alpha is shown." if mixed else "")
             + (" ~ is interpolated; its error is part of that of the gain." if rough else "")
         ),
         box=rich.box.SIMPLE_HEAD, title_justify="left", caption_justify="left", title_style="bold", caption_style="",
     )  # fmt: skip
-    for name in ("statistics", "alpha", METRICS[metric][0], "gain", ""):
-        table.add_column(name, justify="left" if name in ("statistics", "") else "right")
+    headings = ("statistics", *(("branches",) if mixed else ()), "alpha", METRICS[metric][0], "gain", "")
+    for name in headings:
+        table.add_column(name, justify="left" if name in ("statistics", "branches", "") else "right")
     for name, tuned in outcome.curves.items():
-        for point in tuned.curve:
+        for point in _best_of_each_mix(tuned) if mixed else tuned.curve:
             best = point is outcome.best
             gain = f"{_number(point.gain, metric, '+')} ± {_number(point.gain_error, metric)}"
             value = ("~ " if point.approximation else "") + _number(point.value, metric)
-            cells = name, f"{point.alpha:.4g}", value, gain, "* best" if best else ""
+            mix = (_branches(point),) if mixed else ()
+            cells = name, *mix, _alpha(point), value, gain, "* best" if best else ""
             table.add_row(*(Text(cell, style="bold" if best else "") for cell in cells))
     return table
 
@@ -243,7 +279,8 @@ def _told(outcome: Outcome, held: HeldOut, metric: str) -> list[str]:
     if outcome.after is None:
         return [*lines, "nothing is better than the run as it is; nothing was written"]
     best = outcome.best
-    lines.append(f"chosen: statistics {outcome.statistics}, alpha {best.alpha:.4g}; on all of these images")
+    mix = f"branches {_branches(best)}, " if len(best.weights) > 1 else ""
+    lines.append(f"chosen: statistics {outcome.statistics}, {mix}alpha {_alpha(best)}; on all of these images")
     before, after = outcome.before, outcome.after
     for name, old, new in (
         ("error", f"{before.error:.2f} %", f"{after.error:.2f} %"),

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from .. import config, norm
 from ..check import InputError
 from ..context import Context
-from ..data import DataSet, Split, epoch_order, stratified_order, subset
+from ..data import DataSet, Split, epoch_order, hold_out, stratified_order, subset
 from ..files import new_directory, write_text
+from ..norm import Point
 from ..norm.tuning.rules import inference_of
 from ..precision import Compute
-from ..recipe import Recipe
+from ..recipe import Infer, Recipe
 from ..rng import Seeds, Source, fold
 from ..train import Run, checkpoint
 from ..views import unit
@@ -45,30 +46,31 @@ class HeldOut:
             yield batch.images, batch.targets
 
 
-def held_out(run: Run, data: DataSet, examples: int, seeds: Seeds) -> HeldOut:
+def held_out(run: Run, data: DataSet, examples: int, seeds: Seeds, kept: int = 0) -> HeldOut:
     """At most `examples` images of the training split, classes in proportion, drawn by the run's seed.
 
-    If the run was trained on a `subset` of that split they come from the rest of it, or else from what it has seen.
+    They are among the `kept` ones that the run held out (`Train.held_out`), if any. Else, if it was trained on a
+    `subset` of that split, they come from the rest of it, or else from what it has seen.
     Raises `InputError` for less than one example, and for another data set than that of the run.
     """
     if examples < 1:
         raise InputError(f"--examples: got {examples}, expected at least 1")
     told = run.manifest().get("data")
     known: Mapping[str, Any] = told if isinstance(told, dict) else {}
-    if known.get("fingerprint") == data.fingerprint():
-        order = stratified_order(data.train.targets, fold("tune", seeds.base))[:examples]
-        about = f"{len(order):,} of the {len(data.train):,} images that the run was trained on, un-augmented"
-        return HeldOut(data.train.take(order), data.train, about, fresh=False)
-    used = _part(data, known)
-    if used is not None:
-        rest = stratified_order(data.train.targets, fold("subset"))[len(used.train) :]
-        order = rest[stratified_order(data.train.targets[rest], fold("tune", seeds.base))][:examples]
-        about = f"{len(order):,} images of the training split that the run was not trained on, un-augmented"
-        return HeldOut(data.train.take(order), used.train, about, fresh=True)
-    raise InputError(
-        f"{run.path}: the run was trained on other images than these (see data in {run.manifest_file.name}); name its "
-        "data with --data"
-    )
+    used = data if known.get("fingerprint") == data.fingerprint() else _part(data, known)
+    if used is None:
+        raise InputError(
+            f"{run.path}: the run was trained on other images than these (see data in {run.manifest_file.name}); name "
+            "its data with --data"
+        )
+    train, rest = hold_out(used.train, kept)
+    if rest is None and used is not data:
+        rest = data.train.take(stratified_order(data.train.targets, fold("subset"))[len(used.train) :])
+    source = train if rest is None else rest
+    order = stratified_order(source.targets, fold("tune", seeds.base))[:examples]
+    seen = f"of the {len(train):,} images that the run was trained on"
+    about = seen if rest is None else "images of the training split that the run was not trained on"
+    return HeldOut(source.take(order), train, f"{len(order):,} {about}, un-augmented", fresh=rest is not None)
 
 
 def _part(data: DataSet, known: Mapping[str, Any]) -> DataSet | None:
@@ -86,25 +88,33 @@ def _part(data: DataSet, known: Mapping[str, Any]) -> DataSet | None:
 
 
 def training_views(
-    recipe: Recipe, model: nn.Module, train: Split, examples: int, seeds: Seeds, compute: Compute
+    recipe: Recipe, branch: str, model: nn.Module, train: Split, examples: int, seeds: Seeds, compute: Compute
 ) -> Iterator[Tensor]:
-    """Images as a step would prepare them in one more epoch: the views of the branch that predicts."""
+    """Images as a step would prepare them in one more epoch: the views of one branch."""
     epoch = recipe.train.epochs
     steps = epoch * max(len(train) // recipe.train.batch_size, 1)
     context = Context(seeds, epoch, model, compute.forward(model), steps)
     order = epoch_order(len(train), seeds, epoch)[:examples]
     key = seeds.key(Source.AUGMENT, epoch, "read")
     for batch in train.batches(order, recipe.train.batch_size, device=compute.device, key=key):
-        views = [view for view in recipe.train.prepare(batch, context) if view.branch == recipe.infer.branch]
+        views = [view for view in recipe.train.prepare(batch, context) if view.branch == branch]
         if not views:
-            raise InputError(f"--precise: no view of the recipe is normalized by the branch {recipe.infer.branch!r}")
+            raise InputError(f"--precise: no view of the recipe is normalized by the branch {branch!r}")
         yield torch.cat([unit(view.images) for view in views])
 
 
-def measure(model: nn.Module, views: Iterator[Tensor], recipe: Recipe, compute: Compute) -> None:
-    """Precise statistics in the branch that predicts, in the run's number format."""
-    branch = recipe.infer.branch if len(recipe.train.norm.branches) > 1 else None
-    norm.precise(model, views, branch=branch, forward=lambda inner, images: compute.forward(inner)(images))
+def measure(model: nn.Module, branch: str, views: Iterator[Tensor], recipe: Recipe, compute: Compute) -> None:
+    """Precise statistics in one branch, in the run's number format."""
+    only = branch if len(recipe.train.norm.branches) > 1 else None
+    norm.precise(model, views, branch=only, forward=lambda inner, images: compute.forward(inner)(images))
+
+
+def inference(infer: Infer, point: Point) -> Infer:
+    """How to predict by a candidate: one branch, or several mixed."""
+    shares = {branch: share for branch, share in point.weights.items() if share}
+    if len(shares) > 1:
+        return replace(infer, mix=shares)
+    return replace(infer, branch=next(iter(shares)))
 
 
 def finished(run: Run, recipe: Recipe) -> checkpoint.Checkpoint:
@@ -131,7 +141,7 @@ def write_run(
     run: Run,
     recipe: Recipe,
     model: nn.Module,
-    alpha: float,
+    best: Point,
     source: checkpoint.Checkpoint,
     found: Mapping[str, Any],
 ) -> None:
@@ -140,8 +150,10 @@ def write_run(
     Its weights are those that the source is judged by (averaged ones, if it keeps an average), with the statistics that
     were found. Its manifest is the source's, and says under "tuned" what was done.
     """
-    policy = replace(recipe.train.norm, inference=inference_of(alpha))
-    tuned = replace(recipe, name=f"{recipe.name}-tuned", train=replace(recipe.train, norm=policy))
+    train, infer = recipe.train, inference(recipe.infer, best)
+    if best.alpha is not None:
+        train = replace(train, norm=replace(train.norm, inference=inference_of(best.alpha)))
+    tuned = replace(recipe, name=f"{recipe.name}-tuned", train=train, infer=infer)
     with new_directory(out) as place:
         weights = checkpoint.Checkpoint(model.state_dict(), source.optimizer, source.progress)
         checkpoint.save(place / "checkpoint", weights)

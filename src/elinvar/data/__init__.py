@@ -14,6 +14,7 @@ from .order import epoch_order as epoch_order
 from .order import stratified_order as stratified_order
 from .perturbed import PerturbedFiles as PerturbedFiles
 from .perturbed import read_perturbed as read_perturbed
+from .subset import hold_out as hold_out
 from .subset import subset as subset
 from .table import DATASETS as DATASETS
 from .table import Reader as Reader

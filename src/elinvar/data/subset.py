@@ -23,3 +23,16 @@ def subset(dataset: DataSet, *, train: int | None = None, test: int | None = Non
     Raises `InputError` for more examples than there are.
     """
     return replace(dataset, train=_prefix(dataset.train, train, "train"), test=_prefix(dataset.test, test, "test"))
+
+
+def hold_out(split: Split, count: int) -> tuple[Split, Split | None]:
+    """`split` without `count` examples, and these, if any: classes in proportion, and always the same ones.
+
+    Raises `InputError` if nothing would be left.
+    """
+    if not 0 <= count < len(split):
+        raise InputError(f"held_out: got {count} of {len(split)} training examples, expected 0 to {len(split) - 1}")
+    if not count:
+        return split, None
+    order = stratified_order(split.targets, fold("held out"))
+    return split.take(order[count:].sort().values), split.take(order[:count].sort().values)

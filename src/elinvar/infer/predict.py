@@ -7,7 +7,9 @@ import torch
 from jaxtyping import Float, Int64, Shaped
 from torch import Tensor, nn
 
+from ..check import InputError
 from ..data import Split
+from ..norm import Mixture
 from ..precision import Compute
 from ..recipe import Infer
 from ..routing import Routing, Trace, route
@@ -27,11 +29,21 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 class Predictor:
-    """A model as a pure function from images, uint8 or in [0, 1], to float32 logits on the CPU."""
+    """A model as a pure function from images, uint8 or in [0, 1], to float32 logits on the CPU.
+
+    judged   what predicts: the model, or its branches mixed (`Infer.mix`)
+
+    Raises `InputError` for a mix of branches that the model has not, and for a branch that is still to be chosen.
+    """
 
     def __init__(self, model: nn.Module, infer: Infer, compute: Compute) -> None:
+        if infer.best_of:
+            raise InputError(
+                f"best_of: one of {', '.join(infer.best_of)} is still to be chosen; name it in infer.branch"
+            )
         self.model, self.infer, self.compute = model, infer, compute
-        self._forward: Callable[[Tensor], Tensor] = compute.forward(model)
+        self.judged: nn.Module = Mixture(model, infer.mix, infer.combine) if infer.mix else model
+        self._forward: Callable[[Tensor], Tensor] = compute.forward(self.judged)
 
     def __call__(self, images: Shaped[Tensor, "n c h w"], *, batch_size: int = 250) -> Float[Tensor, "n classes"]:
         """Logits of all images, `batch_size` at a time."""
@@ -59,5 +71,5 @@ class Predictor:
     @contextmanager
     def _session(self) -> Iterator[None]:
         routing = Routing((self.infer.branch,))
-        with torch.inference_mode(), evaluating(self.model), route(self.model, routing, Trace.NOTHING):
+        with torch.inference_mode(), evaluating(self.judged), route(self.model, routing, Trace.NOTHING):
             yield

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from ..check import InputError, unknown
@@ -36,14 +36,13 @@ class Mixture(nn.Module):
 
     def __init__(self, model: nn.Module, weights: Weights, combine: str = "probabilities") -> None:
         super().__init__()
-        if combine not in ("probabilities", "logits"):
-            raise unknown("way to combine branches", combine, ("probabilities", "logits"))
+        check_combine(combine)
         check_weights(model, weights)
         self.model = model
         self.weights = {name: float(share) for name, share in weights.items() if share}
         self.combine = combine
 
-    def forward(self, x: Float[Tensor, "n c *spatial"]) -> Float[Tensor, "n classes"]:
+    def forward(self, x: Shaped[Tensor, "n c *spatial"]) -> Float[Tensor, "n classes"]:
         if self.model.training:
             raise InputError("a mix of branches is for inference: call eval() first")
         logits = torch.stack([self._branch(name, x) for name in self.weights])
@@ -66,9 +65,20 @@ def check_weights(model: nn.Module, weights: Weights) -> None:
     for name in weights:
         if name not in known:
             raise unknown("branch", name, known)
+    check_shares(weights)
+
+
+def check_shares(weights: Weights) -> None:
+    """Raise `InputError` unless `weights` are shares."""
     shares = list(weights.values())
     if not all(math.isfinite(share) and share >= 0.0 for share in shares) or abs(sum(shares) - 1.0) > 1e-6:
         raise InputError(f"weights of branches: got {dict(weights)}, expected shares of at least 0 that add up to 1")
+
+
+def check_combine(combine: str) -> None:
+    """Raise `InputError` unless `combine` is a way to average."""
+    if combine not in ("probabilities", "logits"):
+        raise unknown("way to combine branches", combine, ("probabilities", "logits"))
 
 
 def mix(

@@ -1,5 +1,6 @@
 """One paper, one file: functions that return recipes."""
 
+from .a2_aug import a2_aug as a2_aug
 from .augmix import augmix as augmix
 from .augmix import augmix_no_jsd as augmix_no_jsd
 from .mixing import cutmix as cutmix

@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from ..check import unknown
 from ..recipe import Recipe
+from .a2_aug import a2_aug
 from .augmix import augmix, augmix_no_jsd
 from .mixing import cutmix, mixup, vh_mixup
 from .policies import autoaugment, randaugment
@@ -25,6 +26,7 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = MappingProxyType(
             cutmix,
             vh_mixup,
             weak_augment,
+            a2_aug,
             pgd,
             alp,
             lrm,

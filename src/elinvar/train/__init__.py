@@ -2,6 +2,7 @@
 
 from .checkpoint import load_into as load_into
 from .checkpoint import read_weights as read_weights
+from .choice import chosen as chosen
 from .evaluate import evaluate as evaluate
 from .loop import Observer as Observer
 from .loop import build_model as build_model

@@ -6,6 +6,7 @@ from ..data import DataSet
 from ..infer import DEFAULT, AttackPlan, CorruptedImages, Evaluation, Observer, PerturbedImages, Predictor, record
 from ..precision import Compute
 from ..recipe import Recipe
+from .choice import chosen
 from .loop import trained_model
 from .run import Run
 
@@ -46,4 +47,4 @@ def evaluate(
 
 def predictor(run: Run, recipe: Recipe, data: DataSet, compute: Compute) -> Predictor:
     """The run's model with the weights that it was trained to, by the inference rule of its recipe."""
-    return Predictor(trained_model(recipe, data, run, compute), recipe.infer, compute)
+    return Predictor(trained_model(recipe, data, run, compute), chosen(recipe.infer, run), compute)

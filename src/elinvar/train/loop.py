@@ -14,13 +14,14 @@ from torch import nn
 
 from .. import metrics, models, norm
 from ..check import InputError
-from ..data import DataSet, epoch_order
+from ..data import DataSet, Split, epoch_order, hold_out
 from ..infer.predict import Predictor
 from ..precision import Compute
-from ..recipe import Recipe
+from ..recipe import Infer, Recipe
 from ..rng import Seeds, Source
 from . import checkpoint
 from .checkpoint import Checkpoint, Progress
+from .choice import candidates, choose
 from .ema import WeightEma
 from .manifest import manifest
 from .run import Run
@@ -66,7 +67,8 @@ class Training:
         self.step = Step(self.model, recipe.train, self.optimizer, seeds, compute)
         self.peaks = [float(group["lr"]) for group in self.optimizer.param_groups]
         self.ema = None if recipe.train.ema is None else WeightEma(self.model, recipe.train.ema)
-        self.steps_per_epoch = -(-len(data.train) // recipe.train.batch_size)
+        self.examples, self.held_out = hold_out(data.train, recipe.train.held_out)
+        self.steps_per_epoch = -(-len(self.examples) // recipe.train.batch_size)
         self.progress = Progress()
         self.checkpoint_seconds, self.saved_at = checkpoint_seconds, time.monotonic()
 
@@ -107,9 +109,9 @@ class Training:
         """The steps of the epoch under way that are still to do, and its line in the log."""
         train, start, began = self.recipe.train, self.progress, time.perf_counter()
         epoch, sums = start.epoch, dict(start.sums)
-        order = epoch_order(len(self.data.train), self.seeds, epoch)
+        order = epoch_order(len(self.examples), self.seeds, epoch)
         total_steps = train.epochs * self.steps_per_epoch
-        for batch in self.data.train.batches(
+        for batch in self.examples.batches(
             order,
             train.batch_size,
             device=self.compute.device,
@@ -149,15 +151,23 @@ class Training:
         row: dict[str, Any] = {"epoch": epoch + 1, "step": self.progress.step}
         row |= {"lr": self.optimizer.param_groups[0]["lr"], **means}
         if (epoch + 1) % self.recipe.train.evaluate_every == 0 or epoch + 1 == self.recipe.train.epochs:
-            row["test_error"] = self.test_error()
+            row |= self.errors()
         return {**row, "seconds": round(seconds, 3)}
 
-    def test_error(self) -> float:
-        """Error on the clean test set, in per cent, of the weights that the run will be judged by."""
+    def errors(self) -> dict[str, float]:
+        """Errors in per cent, of the weights that the run will be judged by: on what was held out, and on the test set.
+
+        The test set is read as the run would be judged if it ended here: by the branch that is best until now.
+        """
+        infer, row = self.recipe.infer, dict[str, float]()
         with self.judged():
-            predictor = Predictor(self.model, self.recipe.infer, self.compute)
-            logits, targets = predictor.batches(predictor.everything(self.data.test))
-        return 100.0 * metrics.error_rate(logits, targets)
+            if self.held_out is not None:
+                row = {name: self._error(how, self.held_out) for name, how in candidates(infer).items()}
+            return {**row, "test_error": self._error(choose(infer, row), self.data.test)}
+
+    def _error(self, infer: Infer, split: Split) -> float:
+        predictor = Predictor(self.model, infer, self.compute)
+        return 100.0 * metrics.error_rate(*predictor.batches(predictor.everything(split)))
 
     @contextmanager
     def judged(self) -> Iterator[None]:

@@ -30,7 +30,7 @@ class NotFinite(InputError):
 
 @dataclass(frozen=True)
 class Report:
-    """What a step did: the loss, its named parts, the l2 norm of its gradient, and how many examples it saw."""
+    """What a step did: the loss, its named parts, its gradient's l2 norm before clipping, how many examples it saw."""
 
     loss: float
     parts: dict[str, float]
@@ -74,12 +74,19 @@ class Step:
                     f"in epoch {epoch + 1}, step {number + 1} ({parts}); "
                     "lower train.optimizer.lr, add warm-up, or try train.precision=FLOAT32"
                 )
+            self._clip(report.gradient_norm)
             self.optimizer.step()
             commit(self.model)
         except BaseException:
             discard(self.model)
             raise
         return report
+
+    def _clip(self, norm: float) -> None:
+        """Shorten the gradient of the model's weights to `Train.clip_gradient`."""
+        longest = self.train.clip_gradient
+        if longest is not None and norm > longest:
+            torch._foreach_mul_([p.grad for p in self.model.parameters() if p.grad is not None], longest / norm)
 
     def _record(self, batch: Batch, context: Context) -> Report:
         names: list[str] = []
