@@ -66,7 +66,8 @@ def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
     parser = _parser()
     parser.set_defaults(to_config(recipe))
     try:
-        config = parser.parse_args([f"--{assignment}" for assignment in assignments])
+        given = parser.parse_args([f"--{assignment}" for assignment in assignments])
+        config = parser.parse_object(given.as_dict())  # defaults are not read: what they hold would stay plain data
     except Exception as error:
         raise _clear(error) from error
     return _build(parser, config)

@@ -26,6 +26,12 @@ def test_a_recipe_is_its_yaml(name: str, tmp_path: Path) -> None:
 
 
 @every_recipe
+def test_an_override_changes_its_leaf_alone(name: str) -> None:
+    made = recipe(name)
+    assert config.override(made, ["train.epochs=7"]) == replace(made, train=replace(made.train, epochs=7))
+
+
+@every_recipe
 def test_a_recipe_trains(name: str) -> None:
     small = replace(recipe(name), model=Model(name="wrn-10-1"))
     digits = data.load("digits")
