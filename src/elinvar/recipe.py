@@ -151,6 +151,11 @@ class Infer:
         """All branches that test images may go through."""
         return tuple(self.mix) or self.best_of or (self.branch,)
 
+    def __str__(self) -> str:
+        if self.mix:
+            return f"{' + '.join(f'{share:.4g} {branch}' for branch, share in self.mix.items())} ({self.combine})"
+        return f"the best of {', '.join(self.best_of)}" if self.best_of else f"branch {self.branch}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Model:

@@ -94,7 +94,9 @@ def test_the_branch_with_the_smallest_error_on_held_out_examples_is_judged(run: 
     assert best != "strong"
     assert chosen(made.infer, run) == Infer(branch=best)
     assert last["test_error"] == test_errors[best]
-    assert evaluate(run, made, digits, CPU, suites=["clean"]).clean.error == pytest.approx(test_errors[best])
+    found = evaluate(run, made, digits, CPU, suites=["clean"])
+    assert found.clean.error == pytest.approx(test_errors[best])
+    assert found.about["inference"] == f"branch {best}, the best of {', '.join(NAMES)} by 200 held-out examples"
 
 
 def test_of_equals_the_first_is_taken() -> None:
@@ -135,7 +137,9 @@ def test_without_a_choice_what_is_held_out_is_judged_as_the_test_set_is(digits: 
     (row,) = Run(tmp_path).metrics()
     assert 0 <= row["held_out_error"] <= 100
     assert json.loads(json.dumps(row)) == row
-    assert evaluate(Run(tmp_path), made, digits, CPU, suites=["clean"]).clean.error == pytest.approx(row["test_error"])
+    found = evaluate(Run(tmp_path), made, digits, CPU, suites=["clean"])
+    assert found.clean.error == pytest.approx(row["test_error"])
+    assert found.about["inference"] == "0.5 weak + 0.5 weaker (probabilities)"
 
 
 def test_a_mix_predicts_the_mean_of_its_branches(run: Run, digits: DataSet) -> None:

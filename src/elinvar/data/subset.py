@@ -31,7 +31,9 @@ def hold_out(split: Split, count: int) -> tuple[Split, Split | None]:
     Raises `InputError` if nothing would be left.
     """
     if not 0 <= count < len(split):
-        raise InputError(f"held_out: got {count} of {len(split)} training examples, expected 0 to {len(split) - 1}")
+        raise InputError(
+            f"held_out: got {count} of {len(split)} examples, expected 0 to {len(split) - 1}; set train.held_out"
+        )
     if not count:
         return split, None
     order = stratified_order(split.targets, fold("held out"))

@@ -29,13 +29,18 @@ def evaluate(
     Raises `InputError` if nothing was trained there, or the weights are of another architecture.
     """
     seeds = run.manifest().get("seeds")
+    judged = predictor(run, recipe, data, compute)
+    about = {"epochs": recipe.train.epochs, "model": recipe.model.name}
+    if len(recipe.train.norm.branches) > 1:
+        by = f", {recipe.infer} by {recipe.train.held_out:,} held-out examples" if recipe.infer.best_of else ""
+        about["inference"] = f"{judged.infer}{by}"
     return record(
-        predictor(run, recipe, data, compute),
+        judged,
         data,
         run.path,
         name=recipe.name,
         seed=seeds.get("base") if isinstance(seeds, dict) else None,
-        about={"epochs": recipe.train.epochs, "model": recipe.model.name},
+        about=about,
         suites=suites,
         observer=observer,
         images=images,
