@@ -9,7 +9,7 @@ from rich.progress import Progress
 from ..check import InputError
 from ..infer import DEFAULT, SUITES, black_box
 from ..precision import Precision
-from ..report import RunResult, headline, write_report
+from ..report import RunResult, attack_tables, doubts, headline, write_report
 from ..report.result import by_recipe
 from .attacking import add_attacks, plan
 from .judging import Judged, SetsBar, Wanted, judged
@@ -111,7 +111,12 @@ def run(arguments: Sequence[str]) -> int:
     if options.json:
         write_json([asdict(item.evaluation) for item in results])
     else:
-        output_console().print(headline(results).to_rich())
+        shown = output_console()
+        for table in (headline(results), *attack_tables(results)):
+            shown.print(table.to_rich())
+            shown.print()
+        for name, text in ((name, text) for name, texts in doubts(results) or () for text in texts):
+            say(shown, f"{name} may hide gradients. {text}")
         say(console, f"report: {options.report or done[-1].page}")
     return 0
 

@@ -1,5 +1,7 @@
 """What runs found, for people who look: tables, charts and one self-contained page."""
 
+from .attacked import attack_tables as attack_tables
+from .attacked import doubts as doubts
 from .gallery import Strip as Strip
 from .gallery import gallery as gallery
 from .heatmap import heatmap_figure as heatmap_figure

@@ -9,6 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 
 from ..files import replacing
+from .attacked import attack_tables, doubts
 from .palette import PALETTE, style
 from .result import Groups, RunResult, by_recipe, printable
 from .samples import SampleSheet
@@ -45,7 +46,7 @@ def write_report(
 
 
 def _render(results: Sequence[RunResult], samples: SampleSheet | None, title: str) -> str:
-    from . import plot  # brings matplotlib, which tables do not need
+    from . import logit_chart, plot  # bring matplotlib, which tables do not need
 
     groups = by_recipe(results)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -65,6 +66,9 @@ def _render(results: Sequence[RunResult], samples: SampleSheet | None, title: st
         reliability=plot.reliability_diagram(groups),
         training=plot.training_curves(groups),
         repeated=any(len(runs) > 1 for runs in groups.values()),
+        attacked=attack_tables(results),
+        doubts=doubts(results),
+        logits=logit_chart.logit_histograms(groups),
         suites=suite_tables(results),
         heatmaps=heatmap_uri(groups),
         samples=samples,
@@ -90,7 +94,9 @@ def _scope(groups: Groups) -> str:
     recipes = f"{len(groups)} recipe{'s' * (len(groups) > 1)}, {len(runs)} run{'s' * (len(runs) > 1)}"
     subsets = _distinct(run.evaluation.shift.subset for run in runs if run.evaluation.shift is not None)
     shift = f" Shift: {subsets[0]}." if subsets else " No shift suite was run."
-    return f"{recipes}. Judged on {first.data}, {first.clean.n:,} test images.{shift}"
+    settings = _distinct(run.evaluation.attacks.settings for run in runs if run.evaluation.attacks is not None)
+    attacks = f" Attacks: {settings[0]}." if settings else ""
+    return f"{recipes}. Judged on {first.data}, {first.clean.n:,} test images.{shift}{attacks}"
 
 
 def _by_value(groups: Groups, of: Callable[[RunResult], object]) -> list[tuple[str, str]]:
@@ -145,6 +151,8 @@ def _facts(groups: Groups) -> list[Fact]:
     if shifts:
         facts.append(Fact("Shift", ((shifts[0].subset, ""),)))
         facts.append(Fact("How corrupted images are made", ((shifts[0].generator, ""),)))
+    attacked = _distinct(f"{of.settings}; {of.subset}" for run in runs if (of := run.evaluation.attacks) is not None)
+    facts.append(Fact("Attacks", tuple((text, "") for text in attacked)))
     facts.append(Fact("Evaluation", tuple(_by_value(groups, lambda run: run.evaluation.about))))
     for key, name in MANIFEST.items():
         facts.append(Fact(name, tuple(_by_value(groups, _entry(key)))))

@@ -60,11 +60,17 @@ def _flips(evaluation: Evaluation) -> float | None:
     return None if evaluation.stability is None else evaluation.stability.mean["flip_probability"]
 
 
+def _under_attack(evaluation: Evaluation) -> float | None:
+    return None if evaluation.attacks is None else 100 - evaluation.attacks.worst
+
+
 CLEAN_ERROR = Measure("clean error", "%", 2, lambda evaluation: evaluation.clean.error)
 CORRUPTION_ERROR = Measure("mean corruption error", "%", 2, _under_shift("error"))
+ATTACK_ERROR = Measure("error under attack", "%", 1, _under_attack)
 MEASURES = (
     CLEAN_ERROR,
     CORRUPTION_ERROR,
+    ATTACK_ERROR,
     Measure("mCE, AlexNet = 100", "%", 1, _under_shift("mce")),
     Measure("relative mCE, AlexNet = 100", "%", 1, _under_shift("relative_mce")),
     Measure("NLL clean", "", 3, lambda evaluation: evaluation.clean.nll),
@@ -99,6 +105,7 @@ def by_recipe(results: Sequence[RunResult]) -> dict[str, list[RunResult]]:
         [(of.extra.subset, of.extra.generator) for of in found if of.extra is not None],
         [(of.stability.subset, of.stability.generator) for of in found if of.stability is not None],
         [(of.spectrum.subset,) for of in found if of.spectrum is not None],
+        [(a.subset, a.settings, f"{a.thorough} of them at length") for of in found if (a := of.attacks) is not None],
     ]
     every: list[Sequence[tuple[str, ...]]] = [judged, shifted, *others]
     for conditions in every:

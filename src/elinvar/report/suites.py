@@ -44,7 +44,7 @@ class Row:
     decimals: int = 2
 
 
-def _table(title: str, groups: Groups, numbers: Numbers, rows: Iterable[Row], notes: Sequence[str]) -> Table | None:
+def tabled(title: str, groups: Groups, numbers: Numbers, rows: Iterable[Row], notes: Sequence[str]) -> Table | None:
     """A column for each recipe, without the rows that no run has; None if that leaves nothing."""
     found = {name: [numbers(run.evaluation) for run in runs] for name, runs in groups.items()}
     kept, cells = [], []
@@ -77,7 +77,7 @@ def extra(groups: Groups) -> Table | None:
 
     rows = [*(Row(name, label(name)) for name in names), Row("mean", f"Mean of {len(names)}")]
     notes = [f"{shifts[0].subset}; they are outside of the mean corruption error."]
-    return _table("Error under the corruptions for validation, %", groups, numbers, rows, notes)
+    return tabled("Error under the corruptions for validation, %", groups, numbers, rows, notes)
 
 
 def stability(groups: Groups) -> Table | None:
@@ -97,7 +97,7 @@ def stability(groups: Groups) -> Table | None:
         "Share of frames whose predicted class is another than that of the frame before (noise: of the clean image). "
         "The published script averages spatter where the paper has snow; both means are given.",
     ]
-    return _table("Flips along perturbation sequences, %", groups, numbers, rows, notes)
+    return tabled("Flips along perturbation sequences, %", groups, numbers, rows, notes)
 
 
 def frequencies(groups: Groups) -> Table | None:
@@ -112,7 +112,7 @@ def frequencies(groups: Groups) -> Table | None:
         return {"mean": found.spectrum.mean, "needed": float(found.spectrum.needed_bandwidth), **found.spectrum.bands}
 
     rows = [Row(*row) for row in SPECTRUM]
-    return _table("Error under single frequencies, %", groups, numbers, rows, [f"{told[0].subset}."])
+    return tabled("Error under single frequencies, %", groups, numbers, rows, [f"{told[0].subset}."])
 
 
 def calibration(groups: Groups) -> Table | None:
@@ -134,7 +134,7 @@ def calibration(groups: Groups) -> Table | None:
     ]
     rows += [Row(f"severity {level}", f"Severity {level}: RMS calibration error, %") for level in range(1, 6)]
     subsets = dict.fromkeys(found.subset for found in told if found.subset)
-    return _table("Calibration in detail", groups, numbers, rows, [f"Under corruptions: {s}." for s in subsets])
+    return tabled("Calibration in detail", groups, numbers, rows, [f"Under corruptions: {s}." for s in subsets])
 
 
 def suite_tables(results: Sequence[RunResult]) -> list[Table]:

@@ -28,10 +28,11 @@ class Heading:
 
 @dataclass(frozen=True)
 class Cell:
-    """A summary and how many decimals of it are shown."""
+    """A summary, how many decimals of it are shown, and what tells it apart from the others."""
 
     summary: Summary
     decimals: int
+    mark: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +102,8 @@ def _text(cell: Cell | None, said: set[int | None]) -> str:
     if cell is None:
         return ABSENT
     text = cell.summary.text(cell.decimals)
-    return text if cell.summary.n in said else f"{text} (n={cell.summary.n})"
+    text = text if cell.summary.n in said else f"{text} (n={cell.summary.n})"
+    return f"{text}, {cell.mark}" if cell.mark else text
 
 
 def _markdown(text: str) -> str:
@@ -145,7 +147,7 @@ def headline(results: Sequence[RunResult]) -> Table:
         cells=tuple(
             tuple(_cell(measure.values(runs), measure.decimals) for measure in measures) for runs in groups.values()
         ),
-        notes=(_about(groups), *_subset(results), *([told.sentence] if told else [])),
+        notes=(_about(groups), *_subset(results), *_attacked(results), *([told.sentence] if told else [])),
     )
 
 
@@ -153,6 +155,12 @@ def _subset(results: Sequence[RunResult]) -> list[str]:
     """Which corruptions the means are over."""
     found = next((run.evaluation.shift.subset for run in results if run.evaluation.shift is not None), None)
     return [] if found is None else [f"Means under corruptions: {found}."]
+
+
+def _attacked(results: Sequence[RunResult]) -> list[str]:
+    """What error under attack means."""
+    found = next((run.evaluation.attacks for run in results if run.evaluation.attacks is not None), None)
+    return [] if found is None else [f"Under attack: wrong after any attack that was tried; {found.settings}."]
 
 
 def per_corruption(results: Sequence[RunResult]) -> Table | None:
