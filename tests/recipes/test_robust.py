@@ -63,7 +63,7 @@ def test_settings_of_the_thesis() -> None:
 
 def of_the_thesis() -> object:
     """The objective of LRM, where views bring smoothed targets."""
-    return lrm_objective(ratio=0.125, beta=1e-3, smoothing=0.0, reading="fraction")
+    return lrm_objective(ratio=0.125, beta=1e-3, smoothing=0.0)
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100", "svhn"])

@@ -3,9 +3,18 @@
     L = J + k sg(J / h) h,      h = mean_i h(z_i, z'_i),      sg: no gradient
 
 J is the loss of adversarial training, h how far apart two views' predictions are. The second term is always k times as
-large as the first; its gradient is k (J / h) times that of h. J and h are means over the rows of one forward, so with
-accumulated micro-batches each has a factor of its own. Regularization of the logits, the other half of what pairing by
-squares does, is a term of its own: `LogitSqueezing`.
+large as the first; its gradient is k (J / h) times that of h, which is k J times that of log h: it does not fade as h
+does. J and h are means over the rows of one forward, so with accumulated micro-batches each has a factor of its own.
+Regularization of the logits, the other half of what pairing by squares does, is a term of its own: `LogitSqueezing`.
+
+What h rewards by itself is therefore what a network will do at large k. The cross-entropy of predictions with a
+gradient into both, h = H(p) + KL(p || q), also rewards certainty. Near the uniform prediction of C classes, for logits
+b that all images share,
+
+    J = log C + |b|^2 / 2C,      h = log C - |b|^2 / 2C,      so the curvature along b is (1 - k J / h) / C,
+
+and from k = 1 on a young network is pushed to one certain answer for all images: h goes to 0, k sg(J / h) grows without
+bound, squeezing is too weak to stop it, and warm-up only delays it. Hence the target of the cross-entropy is fixed.
 
 Source   Summers, thesis, equation 3.11 and section 3.4.1.
 """
@@ -76,8 +85,11 @@ class DecoupledPairing(Objective):
     loss       what adversarial training descends on: `CrossEntropy(over=("adversarial",))`, or a sum
     over       the two views that are paired, the target of the cross-entropy first
     ratio      and `reading`: of `pairing_strength`, whose k this is
-    distance   h: "cross_entropy", "symmetric_cross_entropy", "jensen_shannon" or "cosine"
+    distance   h: "cross_entropy", "joint_cross_entropy", "symmetric_cross_entropy", "jensen_shannon" or "cosine"
     weight     0 leaves `loss` alone; the distance is still seen in the log
+
+    Differs    the clean prediction is a fixed target; "joint_cross_entropy" is h with a gradient into both, and trains
+               only with k well below 1
 
     Parts: those of `loss`, and h with the factor that it enters with. The total says little about progress, for it is
     (1 + weight k) J whatever h does.

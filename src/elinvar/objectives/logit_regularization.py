@@ -34,7 +34,8 @@ def lrm(
     Raises `InputError` for settings out of range.
 
     Source   Summers, thesis, sections 3.4.1 and 3.5.2.
-    Differs  "ratio" has several readings, of which `pairing_strength` tells.
+    Differs  "ratio" has several readings, of which `pairing_strength` tells; the clean prediction is a fixed target,
+             which the thesis leaves open and the head of `decoupled.py` gives reasons for.
     """
     loss = CrossEntropy(over=(adversarial,), smoothing=smoothing)
     over = (clean, adversarial)
