@@ -95,8 +95,9 @@ def route(model: nn.Module, routing: Routing, trace: Trace) -> Iterator[None]:
 
     Raises `InputError` if a BatchNorm layer of torch would train inside, which follows no routing.
     """
-    layers = [module for module in model.modules() if isinstance(module, Routed)]
-    for module in model.modules():
+    modules = list(model.modules())
+    layers = [module for module in modules if isinstance(module, Routed)]
+    for module in modules:
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
             raise InputError(
                 f"{type(module).__name__} in training mode knows no routing and would remember every forward; "
