@@ -162,12 +162,20 @@ def test_a_branch_of_its_own() -> None:
     assert torch.equal(there.images, seen["adversarial"].images)
     assert (there.branch, seen["adversarial"].branch) == ("main", "aux")
     assert not torch.equal(other.prepare(batch(), context(model, number=6))["adversarial"].images, there.images)
-    alone = replace(train, views=views[:1], objective=CrossEntropy(over=("clean",)))
-    quiet, _ = trained(replace(alone, norm=policy), steps=1)
-    remembered = {key: value for key, value in quiet.state_dict().items() if "running_mean" in key}
-    moved = {key for key, value in remembered.items() if value.any()}
-    assert moved
-    assert len(moved) < len(remembered) or all(value.ndim == 2 for value in remembered.values())
+
+    def moved(*views: ViewSpec) -> set[str]:
+        """Memories that one step on these views changes."""
+        objective = CrossEntropy(over=tuple(view.name for view in views))
+        stepped, _ = trained(replace(train, views=views, objective=objective), steps=1)
+        return {key for key, value in stepped.state_dict().items() if "running_mean" in key and value.any()}
+
+    main, aux = (
+        {"body.1.running_mean", "head.1.running_mean"},
+        {f"{at}.1.branches.aux.running_mean" for at in ("body", "head")},
+    )
+    assert moved(views[0]) == main
+    assert moved(views[1]) == aux
+    assert moved(*views) == main | aux
 
 
 def test_all_examples_can_be_attacked_and_it_hardens() -> None:
