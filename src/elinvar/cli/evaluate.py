@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from itertools import product
 from pathlib import Path
 
 from rich.progress import Progress
@@ -65,6 +66,11 @@ def _parser() -> Parser:
     made.add_argument("--report", type=str, default=None, help="where the report goes; default: report.html beside it")
     made.add_argument("--trust", action="store_true", help="let a run's recipe.yaml run code from outside of elinvar")
     made.add_argument("--fresh", action="store_true", help="predict again what an earlier evaluation has kept")
+    made.add_argument(
+        "--branch", action="append", type=str, default=[], metavar="BRANCH",
+        help="runs with several branches of normalization: predict by this one, or by a mix, as main=0.5,aux=0.5, and "
+        "write into RUN/branches; may be repeated; default: as the run's recipe says",
+    )  # fmt: skip
     made.add_argument("--model", type=str, default=None, help="weights: their model, by name or package.module:factory")
     made.add_argument(
         "--option", action="append", type=str, default=[], metavar="NAME=VALUE", help="an option of that model"
@@ -96,8 +102,8 @@ def run(arguments: Sequence[str]) -> int:
     wanted = Wanted(options, suites, plan(options, suites))
     console, done = progress_console(), list[Judged]()
     with bar(console) as progress:
-        for source in options.runs:
-            found = judged(source, wanted, progress)
+        for source, branch in product(options.runs, options.branch or [None]):
+            found = judged(source, wanted, progress, branch)
             if any(other.result.name == found.result.name and other.result.seed is None for other in done):
                 raise InputError(f"two models are called {found.result.name}; judge them one by one, with --name")
             done.append(found)

@@ -29,6 +29,7 @@ from ..infer import (
 from ..infer.images import SEVERITIES
 from ..models.description import describe
 from ..precision import Compute, Precision
+from ..recipe import Infer
 from ..report import RunResult, SampleSheet, sample_grid
 from ..train import Run
 from ..train import evaluate as judge_run
@@ -37,6 +38,8 @@ from . import candidates
 from .candidates import Making
 from .options import device, frost, numbers
 from .pictures import examples
+
+NAMING = str.maketrans({"=": "", ",": "-", " ": ""})  # of shares of branches in names of recipes and folders
 
 
 class SetsBar(Observer):
@@ -156,26 +159,48 @@ class Judged:
     samples: SampleSheet | None = None
 
 
-def judged(source: str, wanted: Wanted, progress: Progress) -> Judged:
-    """Judge what a word of the command line names. Raises `InputError` for what cannot be judged."""
+def judged(source: str, wanted: Wanted, progress: Progress, branch: str | None = None) -> Judged:
+    """Judge what a word of the command line names, by its own inference rule or by `branch`.
+
+    Raises `InputError` for what cannot be judged.
+    """
     other = candidates.is_weights(source) or candidates.is_importable(source)
-    made = _other(source, wanted, progress) if other else _run(Run(Path(source)), wanted, progress)
+    if other and branch is not None:
+        raise InputError(f"--branch {branch}: is for runs, and {source} is none")
+    made = _other(source, wanted, progress) if other else _run(Run(Path(source)), wanted, progress, branch)
     options, data = wanted.options, made.data
     if made.result.evaluation.shift is None:
         return made
     return replace(made, samples=_sample_sheet(data, _images(data, options.corrupted, options.frost_dir)))
 
 
-def _run(run: Run, wanted: Wanted, progress: Progress) -> Judged:
+def _inference(branch: str) -> Infer:
+    """`aux`, or `main=0.5,aux=0.5`."""
+    if "=" not in branch:
+        return Infer(branch=branch)
+    parts = [part.partition("=") for part in branch.split(",")]
+    try:
+        return Infer(mix={name.strip(): float(share) for name, _, share in parts})
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"--branch: got {branch!r}, expected a branch, or shares as in main=0.5,aux=0.5") from error
+
+
+def _run(run: Run, wanted: Wanted, progress: Progress, branch: str | None) -> Judged:
     """Judge a run of `elinvar train`."""
     options = wanted.options
     data = opened(options.data, run, options.size)
     recipe = config.load(run.recipe_file, trust=options.trust)
     compute = Compute.choose(device(options.device), recipe.train.precision, recipe.train.channels_last)
+    folder = run.path
+    if branch is not None:
+        recipe = replace(recipe, name=f"{recipe.name}-{branch}".translate(NAMING), infer=_inference(branch))
+        folder = run.path / "branches" / branch.translate(NAMING)
     watch = SetsBar(progress, run.path.name)
-    found = judge_run(run, recipe, data, compute, observer=watch, **wanted.how(data))
-    entrant = Entrant(predictor(run, recipe, data, compute), run.path, found) if wanted.plan is not None else None
-    return Judged(result(run, found), run.report_file, data, entrant)
+    found = judge_run(run, recipe, data, compute, observer=watch, folder=folder, **wanted.how(data))
+    entrant = Entrant(predictor(run, recipe, data, compute), folder, found) if wanted.plan is not None else None
+    return Judged(result(run, found), folder / run.report_file.name, data, entrant)
 
 
 def _other(source: str, wanted: Wanted, progress: Progress) -> Judged:

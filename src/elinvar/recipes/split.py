@@ -1,8 +1,8 @@
 """Weak Augment: a weak and a strong view, each with normalization of its own (Merchant, Zoph and Cubuk, 2020).
 
-Run       elinvar train weak_augment --data cifar10:DIR; --set infer.branch=aux judges by the other branch,
-          --set 'infer.mix={main: 0.5, aux: 0.5}' by the mean of both, and `elinvar tune RUN --mix` finds the shares on
-          examples that --set train.held_out=5000 keeps
+Run       elinvar train weak_augment --data cifar10:DIR; `elinvar evaluate RUN --branch aux --branch main=0.5,aux=0.5`
+          judges the other branch and the mean of both, --set infer.branch=aux makes it the recipe's own; `elinvar tune
+          RUN --mix` finds the shares on examples that --set train.held_out=5000 keeps
 Cost      2 training forwards per example
 Expected  error with WRN-28-2, main branch: 3.7 % on CIFAR-10 (RandAugment alone 4.2 %, Table 2), 19.1 % on CIFAR-10-C
           (RandAugment alone 15.9 %, Table 5)

@@ -1,6 +1,7 @@
 """Judge a run with the weights that it was trained to, and keep what was found beside it."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from ..data import DataSet
 from ..infer import DEFAULT, AttackPlan, CorruptedImages, Evaluation, Observer, PerturbedImages, Predictor, record
@@ -22,9 +23,12 @@ def evaluate(
     images: CorruptedImages | None = None,
     sequences: PerturbedImages | None = None,
     attacks: AttackPlan | None = None,
+    folder: Path | None = None,
     fresh: bool = False,
 ) -> Evaluation:
     """Judge the run's model on the test split of `data`, and write what was found into the run; see `infer.record`.
+
+    folder   where it is written instead: for a `recipe` that predicts in another way than the run's own does
 
     Raises `InputError` if nothing was trained there, or the weights are of another architecture.
     """
@@ -37,7 +41,7 @@ def evaluate(
     return record(
         judged,
         data,
-        run.path,
+        folder or run.path,
         name=recipe.name,
         seed=seeds.get("base") if isinstance(seeds, dict) else None,
         about=about,
