@@ -75,6 +75,13 @@ def test_images_of_another_model_that_beat_the_white_box() -> None:
     assert "so are those for 1 more" in text
 
 
+def test_a_long_search_on_few_images_hides_no_sign_on_many() -> None:
+    white = {"FGSM": result(FGSM, 0.3), "PGD-20": result(pgd(20), 0.5), "PGD-1000": result(pgd(1000), 1.0, 9)}
+    single, transferred = warnings(white, {"other": result(pgd(10), 0.40)})
+    assert "a single step, fools 200 of 1,000 images more than PGD-20" in single
+    assert "what was made for other fools 100 of 1,000 images more than PGD-20" in transferred
+
+
 def test_gradients_that_are_zero() -> None:
     (text,) = warnings({"PGD-10": result(pgd(10), 0.9)}, {}, 0.37)
     assert "exactly zero at 37.0%" in text

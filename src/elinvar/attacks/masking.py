@@ -12,7 +12,7 @@ Source   Athalye, Carlini and Wagner, "Obfuscated gradients give a false sense o
          Learning, 2021, section 3.5, where PGD with 1,000 steps and SPSA find what PGD-20 does not.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from .attack import Attack
@@ -51,30 +51,21 @@ def _within(white: Mapping[str, Result], black_box: Mapping[str, Result]) -> lis
     long = sorted((name for name in gradient if _crosses(_of(gradient[name]))), key=lambda n: _of(gradient[n]).steps)
     if not long:
         return []
-    found, best = [], long[-1]
+    found = []
     for name, result in white.items():
-        if _of(result).estimator.gradient_free and (text := _stronger(result, best, gradient[best])):
+        best = _best(result, long, gradient)
+        text = _stronger(result, best, gradient[best])
+        if text and _of(result).estimator.gradient_free:
             found.append(
                 f"{name}, which uses no gradients, {text}: the gradients mislead {best}. Trust the lower figure, and "
                 "expect a stronger attack to find a lower one still."
             )
-        if _of(result).steps == 1 and name in gradient and (text := _stronger(result, best, gradient[best])):
+        elif text and _of(result).steps == 1:
             found.append(
                 f"{name}, a single step, {text}: many small steps should find at least what one large step finds. The "
                 "loss is too rugged near the images for gradients to lead far."
             )
-    stronger = {
-        name: (result.accuracy, text)
-        for name, result in black_box.items()
-        if (text := _stronger(result, best, gradient[best]))
-    }
-    if stronger:
-        name, (_, text) = min(stronger.items(), key=lambda item: item[1][0])
-        others = f"; so are those for {len(stronger) - 1} more" if len(stronger) > 1 else ""
-        found.append(
-            f"Images made for another model are the stronger attack: what was made for {name} {text}, although {best} "
-            f"knows this model{others}. Its gradients hide what fools it."
-        )
+    found += _transferred(black_box, long, gradient)
     for short, longer in pairwise(long):
         one, two = gradient[short], gradient[longer]
         if text := _stronger(one, longer, two):
@@ -88,6 +79,25 @@ def _within(white: Mapping[str, Result], black_box: Mapping[str, Result]) -> lis
                 f"{short} had not converged; report the longer search, and try one that is longer still."
             )
     return found
+
+
+def _transferred(black_box: Mapping[str, Result], long: Sequence[str], gradient: Mapping[str, Result]) -> list[str]:
+    """One warning for all sources, about the one whose images fool the model most."""
+    stronger = {}
+    for name, result in black_box.items():
+        best = _best(result, long, gradient)
+        if text := _stronger(result, best, gradient[best]):
+            stronger[name] = result.accuracy, (f"what was made for {name} {text}, although {best} knows this model")
+    if not stronger:
+        return []
+    _, text = min(stronger.values())
+    others = f"; so are those for {len(stronger) - 1} more" if len(stronger) > 1 else ""
+    return [f"Images made for another model are the stronger attack: {text}{others}. Its gradients hide what fools it."]
+
+
+def _best(result: Result, long: Sequence[str], gradient: Mapping[str, Result]) -> str:
+    """The longest search of those that were tried on as many images as `result`, or of all if none was."""
+    return ([name for name in long if gradient[name].n >= result.n] or list(long))[-1]
 
 
 def _of(result: Result) -> Attack:

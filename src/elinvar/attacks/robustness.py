@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import nn
 
 from ..check import InputError
@@ -78,16 +77,12 @@ class Robustness:
         return {name: result.accuracy for name, result in self.results.items()}
 
     @property
-    def common(self) -> int:
-        """How many images every attack was tried on."""
-        return min(result.n for result in (*self.results.values(), *self.black_box.values()))
-
-    @property
     def worst(self) -> float:
-        """Share of images classified correctly under all of it, of those that every attack was tried on."""
-        n, everything = self.common, (*self.results.values(), *self.black_box.values())
-        standing = torch.stack([result.correct[:n] for result in everything]).all(0)
-        return int(standing.sum()) / n
+        """Share of images classified correctly under everything that was tried on them."""
+        standing = self.results[NATURAL].correct.clone()
+        for result in (*self.results.values(), *self.black_box.values()):
+            standing[: result.n] &= result.correct
+        return float(standing.double().mean())
 
 
 def robustness(

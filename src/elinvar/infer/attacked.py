@@ -196,7 +196,6 @@ def summary(found: Robustness, stage: Stage, sources: Sequence[FromSource] = ())
         },
         flat=100 * found.flat,
         worst=100 * found.worst,
-        common=found.common,
         black_box=list(sources),
         warnings=list(found.warnings),
     )

@@ -137,7 +137,7 @@ class Attacks:
     thorough   how many of the images PGD-1000 and SPSA were tried on; 0: neither was
     results    "natural", then each attack on the model itself
     black_box  each model whose images it was shown
-    worst      accuracy under all of it, of the first `common` images, which everything was tried on
+    worst      accuracy under all of it: of an image, under everything that was tried on it
     flat       share of images where the gradient of the loss is exactly zero
     warnings   signs of gradient masking, in plain words
     """
@@ -148,7 +148,6 @@ class Attacks:
     results: dict[str, UnderAttack]
     black_box: list[FromSource]
     worst: float
-    common: int
     flat: float
     warnings: list[str]
 

@@ -31,7 +31,7 @@ def white_box(groups: Groups) -> Table | None:
     first = told[0]
     everything = first.results[NATURAL].n
     rows = [Row(name, _heading(label(name), of.n, everything), 1) for name, of in first.results.items()]
-    rows.append(Row(TOGETHER, _heading(label(TOGETHER), first.common, everything), 1))
+    rows.append(Row(TOGETHER, label(TOGETHER), 1))
     return tabled("Accuracy under attack, %", groups, numbers, rows, _about(told))
 
 
@@ -47,7 +47,7 @@ def _about(told: Sequence[Attacks]) -> list[str]:
         f"{first.settings}; {first.subset}, the same for every model, whose choice moves an accuracy by up to "
         f"± {50 / n**0.5:.1f} points (one standard error). The model that predicts is attacked, in float32, by "
         f"gradients of the cross-entropy{' (SPSA: by differences of the margin)' if first.thorough else ''}.",
-        f"{label(TOGETHER)}: an image counts if it withstands every one{shown}.",
+        f"{label(TOGETHER)}: an image counts if it withstands every one that was tried on it{shown}.",
     ]
     if not first.thorough:
         notes.append(
@@ -113,9 +113,6 @@ def _about_matrix(told: Sequence[Attacks], alone: Sequence[str]) -> list[str]:
 
 def logits(groups: Groups) -> Table | None:
     """How all logits are spread, on the images as they are and under the longest search on all of them."""
-    found = [_spread(of) for of in _told(groups)]
-    if not found:
-        return None
 
     def numbers(evaluation: Evaluation) -> dict[str, float]:
         return {} if evaluation.attacks is None else _spread(evaluation.attacks)
@@ -123,8 +120,7 @@ def logits(groups: Groups) -> Table | None:
     rows = []
     for place in (NATURAL, LONGEST):
         for key, text in (("variance", "variance"), ("range", "range"), ("margin", "largest minus second largest")):
-            largest = max((abs(row[f"{place} {key}"]) for row in found if f"{place} {key}" in row), default=0.0)
-            rows.append(Row(f"{place} {key}", f"{label(place)}: {text}", 2 if largest < 100 else 0))
+            rows.append(Row(f"{place} {key}", f"{label(place)}: {text}"))
     rows.append(Row("flat", "Images where the loss has no slope, %", 1))
     notes = ["Variance and range of all logits of all images; the last of three is a mean over images."]
     return tabled("How logits are spread", groups, numbers, rows, notes)
