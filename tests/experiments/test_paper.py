@@ -20,8 +20,10 @@ from elinvar.experiments import (
     normalization_batch,
     output_range,
     population_batch,
+    robust_training,
     tasks,
 )
+from elinvar.recipe import Model
 
 SHORT = tasks.Course(epochs=1, batch=64, lr=0.05, warmup=0)
 PLANS: dict[str, tuple[Any, Any]] = {
@@ -39,6 +41,12 @@ PLANS: dict[str, tuple[Any, Any]] = {
         replace(frozen_end.PAPER, course=replace(SHORT, epochs=3), sizes=(2,), population=64),
     ),
     "rethinking.table4": (adaptive, replace(adaptive.PAPER, course=SHORT, examples=20, corruptions=("contrast",))),
+    "thesis.table3.1": (
+        robust_training,
+        replace(
+            robust_training.PAPER, epochs=(1, 1), steps=1, long=2, batch=64, judged=20, model=Model(name="wrn-10-1")
+        ),
+    ),
     "thesis.table4.1": (
         few_classes,
         replace(few_classes.PAPER, steps=1, ghosts=(4,), groups=8, repeat_examples=True),
@@ -60,8 +68,9 @@ def test_every_experiment_with_a_scale_paper_is_here() -> None:
 def test_scale_paper_runs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     module, plan = PLANS[name]
     monkeypatch.setattr(module, "PAPER", plan)
-    monkeypatch.setattr(module, "of_data", lambda job, network: tasks.of_data(job, "wrn-10-1"))
-    monkeypatch.setattr(tasks, "load", tiny)
+    monkeypatch.setattr(module, "of_data", lambda job, network: tasks.of_data(job, "wrn-10-1"), raising=False)
+    for reader in (tasks, module):
+        monkeypatch.setattr(reader, "load", tiny, raising=False)
     rows = experiment(name).run(Job(scale=Scale.PAPER, seed=0, data="digits"))
     assert rows
     assert all(math.isfinite(value) for row in rows.values() for value in row.values())

@@ -15,6 +15,7 @@ from . import (
     pattern_leak,
     population_batch,
     regions,
+    robust_training,
     shared_head,
 )
 from .experiment import Experiment
@@ -29,6 +30,7 @@ _ROWS: tuple[Experiment, ...] = (
     shared_head.EXPERIMENT,
     regions.EXPERIMENT,
     pattern_leak.EXPERIMENT,
+    robust_training.EXPERIMENT,
     few_classes.EXPERIMENT,
     output_range.EXPERIMENT,
 )
