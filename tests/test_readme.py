@@ -13,7 +13,10 @@ from libraries import load
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("normalization", "augmentation", "branches", "shift"))]
+PAGES = [
+    ROOT / "README.md",
+    *(ROOT / "docs" / f"{name}.md" for name in ("normalization", "augmentation", "branches", "robustness", "shift")),
+]
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
