@@ -7,7 +7,10 @@ Cost      `pgd`: 11 training forwards per example, of which 10 find the attacked
 Expected  accuracy on CIFAR-10, natural and under PGD-10: label smoothing 86.9 % and 41.7 % (7.2 % under PGD-1000: it
           hides gradients), PGD 75.8 % and 46.1 %, ALP 74.0 % and 49.1 %, LRM 68.5 % and 51.4 %; standard training
           87.4 % and 0.0 % (thesis, chapter 3)
-Measured  not on CIFAR yet
+Measured  not on CIFAR in full yet. On digits of 8x8 pixels, eps 0.15, a network of six layers, n = 3, natural and under
+          PGD-10: regular training 98.7 % and 1.2 %, label smoothing 96.1 % and 0.0 %, PGD 99.1 % and 82.9 %, ALP 98.5 %
+          and 87.8 %, LRM without mixing 98.5 % and 87.5 %, standard deviations of at most 1.1 (AMD EPYC, one thread:
+          `elinvar reproduce thesis.table3.1`)
 Differs   steps of the attack in training are not stated there: 10, as Madry et al. have; the memory of the layers
           normalizes during the attack; the network is an 18-layer ResNet of width 16, which its accuracy suggests; how
           the rate warms up is not stated: linearly; SVHN's learning rate needs batch and decay that are not stated:
