@@ -79,6 +79,13 @@ def test_a_fixed_target_draws_the_other_prediction_and_nothing_else() -> None:
     torch.testing.assert_close(two, OTHER.softmax(-1) - Z.softmax(-1))
 
 
+@pytest.mark.parametrize(("scale", "grows"), [(0.5, True), (2.0, False), (-1.0, False)])
+def test_a_fixed_target_expands_logits_that_agree_and_squeezes_those_that_do_not(scale: float, grows: bool) -> None:
+    size = torch.ones((), dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(prediction_cross_entropy(Z, size * scale * Z).sum(), size)
+    assert (slope < 0) == grows
+
+
 def test_with_a_gradient_into_both_predictions_become_surer() -> None:
     """At equal logits only the target moves."""
     first, second = Z.clone().requires_grad_(), Z.clone().requires_grad_()

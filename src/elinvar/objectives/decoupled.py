@@ -14,7 +14,9 @@ b that all images share,
     J = log C + |b|^2 / 2C,      h = log C - |b|^2 / 2C,      so the curvature along b is (1 - k J / h) / C,
 
 and from k = 1 on a young network is pushed to one certain answer for all images: h goes to 0, k sg(J / h) grows without
-bound, squeezing is too weak to stop it, and warm-up only delays it. Hence the target of the cross-entropy is fixed.
+bound, squeezing is too weak to stop it, and warm-up only delays it. Hence the target of the cross-entropy is fixed. It
+still makes logits larger where an attacked image has the clean one's class and is less sure, and smaller where it has
+another class, the two effects that the thesis names.
 
 Source   Summers, thesis, equation 3.11 and section 3.4.1.
 """
