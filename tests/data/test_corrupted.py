@@ -174,7 +174,7 @@ def test_a_killed_process_leaves_no_half_file_and_another_one_goes_on(arrays: Pa
         ({"severities": (2, 1)}, "in order"),
         ({"names": ()}, "nothing to write"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "-".join(value),
 )
 def test_what_cannot_be_written_is_refused(how: dict[str, Any], text: str, arrays: Path) -> None:
     before = files(arrays)
