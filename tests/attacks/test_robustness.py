@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from elinvar import attacks
 from elinvar.attacks import Distribution, Trial
+from elinvar.attacks.subject import Subject
 from elinvar.check import InputError
 from elinvar.precision import Compute
 from elinvar.rng import Seeds, Source, streams
@@ -64,6 +65,15 @@ def test_batches_may_be_cut_anywhere(size: int) -> None:
     for name, result in {**whole.results, **whole.black_box}.items():
         assert torch.equal({**cut.results, **cut.black_box}[name].correct, result.correct)
     assert cut.warnings == whole.warnings
+
+
+def test_steps_are_told_over_all_batches() -> None:
+    seen: list[int] = []
+    attack = attacks.pgd_attack(eps=0.05, steps=3)
+    told = Subject(smooth()).outcome(attack, batches(12), 0, seen.append)
+    assert seen == list(range(3 * 3))
+    silent = Subject(smooth()).outcome(attack, batches(12), 0)
+    assert torch.equal(told.logits, silent.logits)
 
 
 def test_uint8_images_are_attacked_on_unit_scale() -> None:

@@ -29,8 +29,8 @@ def add_attacks(to: Parser) -> None:
     )  # fmt: skip
     made.add_argument(
         "--attack-thorough", type=int, default=None, metavar="N",
-        help="how many of them PGD-1000 and SPSA are tried on, about an hour for 100 images and a network of CIFAR on "
-        "two cores; default: 0",
+        help="how many of them PGD-1000 and SPSA are tried on, which takes up to two hours for 100 images and a "
+        "network of CIFAR on two cores; default: 0, without them",
     )  # fmt: skip
     made.add_argument(
         "--no-black-box", action="store_true",

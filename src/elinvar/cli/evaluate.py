@@ -14,7 +14,6 @@ from ..report import RunResult, attack_tables, doubts, headline, write_report
 from ..report.result import by_recipe
 from .attacking import add_attacks, plan
 from .judging import Judged, SetsBar, Wanted, judged
-from .judging import opened as opened
 from .options import (
     Parser,
     add_device,

@@ -25,7 +25,7 @@ from ..recipe import Infer, Recipe
 from ..rng import Seeds
 from ..train import Run, chosen
 from ..train.loop import trained_model
-from .evaluate import opened
+from .judging import opened
 from .options import Parser, add_device, device, output_console, parser, progress_console, say, write_json
 from .progress import bar
 from .tuned import BATCH, HeldOut, check_free, finished, held_out, inference, measure, training_views, write_run

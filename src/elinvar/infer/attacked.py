@@ -39,8 +39,8 @@ class AttackPlan:
     eps       their size, in units of images in [0, 1]; None: 8/255, or 128/255 for l2
     step      of PGD, in the same unit; None: eps / 4
     images    how many test images, classes in proportion and the same for every model; None: all
-    thorough  how many of these PGD-1000 and SPSA are tried on, which cost a hundred times as much as the rest: 1,000
-              steps, or 12,800 forwards, for each image that stands so long. 0: they are left out
+    thorough  how many of these PGD-1000 and SPSA are tried on, where an image costs more than a hundred times as much
+              as under the rest: 1,000 steps and 12,800 forwards if it stands so long. 0: they are left out
 
     Raises `InputError` for an unknown norm, sizes that are negative or not finite, and counts that are none.
     """

@@ -51,8 +51,8 @@ def _about(told: Sequence[Attacks]) -> list[str]:
     ]
     if not first.thorough:
         notes.append(
-            "PGD-1000 and SPSA were left out: they cost a hundred times as much as the rest. Without them some masked "
-            "gradients go unseen; --attack-thorough 1000 tries them on 1,000 images."
+            "PGD-1000 and SPSA were left out: an image costs more than a hundred times as much as under the rest. "
+            "Without them some masked gradients go unseen; --attack-thorough 1000 tries them on 1,000 images."
         )
     return notes
 
