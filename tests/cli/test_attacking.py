@@ -18,15 +18,9 @@ from elinvar.infer import AttackPlan, Evaluation
 
 Capture = pytest.CaptureFixture[str]
 TINY = [
-    "--set",
-    "model.name=wrn-10-1",
-    "--set",
-    "model.options={}",
-    "--set",
-    "train.epochs=1",
-    "--set",
-    "train.batch_size=256",
-]
+    "--size", "8", "--set", "model.name=wrn-10-1", "--set", "model.options={}", "--set", "train.epochs=1",
+    "--set", "train.batch_size=256",
+]  # fmt: skip
 FEW = ["--suites", "clean,attacks", "--attack-images", "20"]
 
 
@@ -85,7 +79,7 @@ def test_weights_and_runs_meet_each_other(runs: list[str], tmp_path: Path, capsy
     (place,) = Path(runs[1], "checkpoint").iterdir()
     weights = tmp_path / "w.safetensors"
     weights.write_bytes((place / "weights.safetensors").read_bytes())
-    how = ["--model", "wrn-10-1", "--data", "digits", "--out", str(tmp_path)]
+    how = ["--model", "wrn-10-1", "--data", "digits", "--size", "8", "--out", str(tmp_path)]
     run, other = attacked(capsys, runs[0], str(weights), *how)
     assert [row["source"] for row in run["black_box"]] == ["w"]
     assert [(row["source"], row["seed"]) for row in other["black_box"]] == [("standard", 0)]

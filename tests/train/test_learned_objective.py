@@ -46,7 +46,7 @@ class Interrupt(Observer):
 
 
 def test_learns_and_continues_to_the_same_bits(tmp_path: Path) -> None:
-    digits = data.load("digits")
+    digits = data.load("digits", size=8)
     fit(learning(), digits, Run(tmp_path / "whole"), seeds=Seeds(0), compute=COMPUTE)
     cut: Any = {"seeds": Seeds(0), "compute": COMPUTE, "checkpoint_seconds": 0.0}
     with pytest.raises(KeyboardInterrupt):

@@ -18,6 +18,8 @@ from .options import (
     Parser,
     add_device,
     add_frost,
+    add_size,
+    data_forms,
     output_console,
     parser,
     progress_console,
@@ -50,8 +52,10 @@ def _parser() -> Parser:
         default=",".join(DEFAULT),
         help=f"any of {', '.join(SUITES)}; 'elinvar list suite' explains",
     )
-    made.add_argument("--data", type=str, default=None, help="judge on another data set; default: that of the run")
-    made.add_argument("--size", type=int, default=None, help="side of the images that --data folder:DIR is read at")
+    made.add_argument(
+        "--data", type=str, default=None, help=f"another data set: {data_forms()}; default: that of the run"
+    )
+    add_size(made)
     made.add_argument(
         "--corrupted", type=str, default=None, metavar="DIR",
         help="corrupted images from files: CIFAR-10-C, CIFAR-100-C, ImageNet-C, or what 'elinvar corrupt' wrote; "
