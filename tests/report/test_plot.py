@@ -15,11 +15,12 @@ from elinvar.report import RunResult, plot
 from elinvar.report.canvas import Chart
 from elinvar.report.palette import PALETTE, style
 from elinvar.report.result import by_recipe, label
+from elinvar.report.training_chart import panels, training_curves
 
 Make = Callable[..., RunResult]
 CHARTS = (
     plot.error_per_corruption, plot.severity_curve, plot.severity_multiples, plot.reliability_diagram,
-    plot.training_curves,
+    training_curves,
 )  # fmt: skip
 
 
@@ -107,10 +108,21 @@ def test_reliability_is_pooled_by_count() -> None:
 
 
 def test_training_curves_have_a_panel_for_each_part(pair: list[RunResult]) -> None:
-    chart = plot.training_curves(by_recipe(pair))
+    chart = training_curves(by_recipe(pair))
     assert chart is not None
     titles = [text for text in texts(chart.svg) if text[0].isupper()]
     assert titles == ["Loss", "Cross entropy (clean)", "Consistency (clean, aug1…", "Test error, %"]
+
+
+def test_numbers_of_one_name_share_a_panel_and_are_named_in_it(make: Make) -> None:
+    shares = {f"mu(policy_{number})": 0.25 for number in range(1, 5)}
+    run = replace(make("a", 0), metrics=[{"epoch": epoch, "loss": 1.0, **shares} for epoch in (1, 2)])
+    assert [len(panel.members) for panel in panels(list(run.metrics[0])[1:])] == [1, 4]
+    chart = training_curves(by_recipe([run]))
+    assert chart is not None
+    shown = texts(chart.svg)
+    assert [text for text in shown if text in ("Loss", "Mu")] == ["Loss", "Mu"]
+    assert {"Policy 1", "Policy 2", "Policy 3", "Policy 4"} <= set(shown)
 
 
 def test_nothing_to_show_is_no_chart(make: Make) -> None:
@@ -141,14 +153,14 @@ def test_losses_that_are_not_finite_are_gaps(make: Make) -> None:
     run = make("a", 0)
     run.metrics[10]["loss"] = float("nan")
     run.metrics[11]["loss"] = float("inf")
-    chart = plot.training_curves(by_recipe([run]))
+    chart = training_curves(by_recipe([run]))
     assert chart is not None
     assert "nan" not in chart.svg.lower()
 
 
 def test_many_seeds_do_not_swell_the_page(make: Make) -> None:
-    few = plot.training_curves(by_recipe([make("a", 0, epochs=300)]))
-    many = plot.training_curves(by_recipe([make("a", seed, epochs=300) for seed in range(60)]))
+    few = training_curves(by_recipe([make("a", 0, epochs=300)]))
+    many = training_curves(by_recipe([make("a", seed, epochs=300) for seed in range(60)]))
     assert few is not None
     assert many is not None
     assert len(few.svg) < 40_000

@@ -15,6 +15,7 @@ from .result import Groups, RunResult, by_recipe, printable
 from .samples import SampleSheet
 from .suites import heatmap_uri, suite_tables
 from .table import headline, per_corruption
+from .training_chart import training_curves
 from .verdict import verdict
 
 TEMPLATE = "report.html.j2"
@@ -64,7 +65,7 @@ def _render(results: Sequence[RunResult], samples: SampleSheet | None, title: st
         severity=plot.severity_curve(groups),
         severities=plot.severity_multiples(groups),
         reliability=plot.reliability_diagram(groups),
-        training=plot.training_curves(groups),
+        training=training_curves(groups),
         repeated=any(len(runs) > 1 for runs in groups.values()),
         attacked=attack_tables(results),
         doubts=doubts(results),

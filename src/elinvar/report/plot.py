@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from ..infer.evaluation import Reliability
 from .canvas import SMALL, WIDTH, charted, entitle, new_axes, shorten
@@ -16,8 +15,6 @@ from .svg import INK, RULE, figure
 
 BINS = 15  # the equal-width confidence bins of reliability diagrams
 FEWEST = 20  # predictions in a bin that is drawn
-POINTS = 40_000  # of training curves, all lines together, so that many seeds do not swell the page
-NOT_CURVES = ("epoch", "step", "lr", "seconds")
 
 
 def _shifted(groups: Groups) -> dict[str, list[RunResult]]:
@@ -203,43 +200,3 @@ def pooled_bins(found: Sequence[Reliability]) -> tuple[np.ndarray, np.ndarray, n
         np.add.at(sums, bins, np.stack([confidence * count, reliability.accuracy * count, count], axis=1))
     sums = sums[sums[:, 2] >= min(FEWEST, sums[:, 2].max())]
     return sums[:, 0] / sums[:, 2], sums[:, 1] / sums[:, 2], sums[:, 2] / sums[:, 2].sum()
-
-
-@charted("training")
-def training_curves(groups: Groups) -> tuple[Figure, str] | None:
-    """Thin lines: the loss, its parts and the test error by epoch, one line for each run."""
-    logs = [(name, run.metrics) for name, runs in groups.items() for run in runs if run.metrics]
-    present = dict.fromkeys(key for _, rows in logs for row in rows for key in row if key not in NOT_CURVES)
-    keys = [key for key in present if key != "test_error"] + ["test_error"] * ("test_error" in present)
-    if not keys:
-        return None
-    styles = _styles(groups)
-    longest = max(rows[-1]["epoch"] for _, rows in logs)
-    columns, pitch, height = 2, 142.0, 92.0
-    page = figure(WIDTH, -(-len(keys) // columns) * pitch + 6)
-    width = (WIDTH - 12) / columns - 40
-    most = max(2, POINTS // (len(logs) * len(keys)))
-    for place, key in enumerate(keys):
-        row, column = divmod(place, columns)
-        axes = new_axes(page, 34 + column * (width + 42), 22 + row * pitch, width, height)
-        for name, rows in logs:
-            points = [(entry["epoch"], entry[key]) for entry in rows if key in entry]
-            if points:
-                at = np.unique(np.linspace(0, len(points) - 1, min(len(points), most)).round().astype(int))
-                epochs, values = np.array(points, dtype=float)[at].T
-                look = styles[name]
-                axes.plot(
-                    epochs, values, color=look.light, linestyle=look.line, linewidth=1.1, alpha=0.85,
-                    marker=look.marker if len(points) == 1 else None, markersize=4.5,
-                )  # fmt: skip
-        axes.set_ylim(bottom=0) if key == "test_error" else axes.margins(y=0.08)
-        axes.locator_params(nbins=4)
-        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1, steps=(1, 2, 5, 10)))
-        if longest == 1:
-            axes.set_xlim(0.5, 1.5)
-        axes.grid(visible=False, axis="x")
-        entitle(axes, "Test error, %" if key == "test_error" else shorten(label(key), 25))
-        axes.set_xlabel("epoch", fontsize=SMALL, color=INK)
-    counts = ", ".join(f"{name} n={len(runs)}" for name, runs in groups.items())
-    names = ", ".join("Test error" if key == "test_error" else label(key) for key in keys)
-    return page, f"By epoch, one line for each run ({counts}): {names}."
