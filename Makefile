@@ -23,8 +23,9 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Several processes share the cores, so threads that have nothing to do must not wait busily.
 test: lint
-	$(BIN)/python -m pytest
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 clean-kernels:
 	find src -name '*.nb[ic]' -delete

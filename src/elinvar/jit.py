@@ -12,7 +12,15 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from .kernelcache import share
+
 F = TypeVar("F", bound=Callable[..., object])
+
+
+def _compiled(function: F, **settings: Any) -> F:
+    made = numba.njit(cache=True, nogil=True, error_model="numpy", **settings)(function)
+    share(made)
+    return cast(F, made)
 
 
 def kernel(function: F) -> F:
@@ -20,12 +28,12 @@ def kernel(function: F) -> F:
 
     Floating point stays IEEE: no reordering, so that a kernel gives the same bits for an image whatever its batch.
     """
-    return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
+    return _compiled(function)
 
 
 def inlined(function: F) -> F:
     """As `kernel`, and inlined by LLVM where it is called: for small functions inside loops over pixels."""
-    return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True)(function))
+    return _compiled(function, forceinline=True)
 
 
 def summing(function: F) -> F:
@@ -34,8 +42,7 @@ def summing(function: F) -> F:
     The order is fixed when the kernel is compiled, so a row's sum is the same whatever its batch. What is not finite
     shows as ever.
     """
-    order = {"reassoc", "contract", "nsz"}
-    return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=order)(function))
+    return _compiled(function, fastmath={"reassoc", "contract", "nsz"})
 
 
 _WORD, _INT, _DATA = ir.IntType(64), ir.IntType(32), ir.IntType(8).as_pointer()
