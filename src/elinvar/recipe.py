@@ -14,7 +14,7 @@ from .augment import Augmentation
 from .check import InputError
 from .context import Context, Transform
 from .norm import NormPolicy
-from .norm.mixture import check_combine, check_shares
+from .norm.mixture import check_combine, check_shares, in_words
 from .objectives import Objective
 from .optimization import Cosine as Cosine
 from .optimization import Optimizer as Optimizer
@@ -153,7 +153,7 @@ class Infer:
 
     def __str__(self) -> str:
         if self.mix:
-            return f"{' + '.join(f'{share:.4g} {branch}' for branch, share in self.mix.items())} ({self.combine})"
+            return f"{in_words(self.mix)} ({self.combine})"
         return f"the best of {', '.join(self.best_of)}" if self.best_of else f"branch {self.branch}"
 
 

@@ -18,9 +18,10 @@ from elinvar.precision import Compute, Precision
 from elinvar.recipe import Model, Recipe, Sgd
 from elinvar.recipes import autoaugment, cutmix, mixup, randaugment, recipe, standard, vh_mixup
 from elinvar.rng import Seeds
-from elinvar.train import Observer, Report, Run, Step, build_model, fit
+from elinvar.train import Observer, Run, Step, build_model, fit
 from elinvar.train.checkpoint import read
 from elinvar.views import Batch, View
+from interrupted import Stop
 
 Make = Callable[..., Recipe]
 MIXED: tuple[Make, ...] = (mixup, cutmix, vh_mixup)
@@ -118,18 +119,6 @@ def test_policies_come_before_flips_and_crops() -> None:
         assert names[1:] == ["Flip", "PadCrop", "Cutout"]
         assert names[0].lower() == which.name
         assert which.train.views == standard().train.views
-
-
-class Stop(Observer):
-    """Interrupts a run after some steps."""
-
-    def __init__(self, after: int) -> None:
-        self.left = after
-
-    def step(self, report: Report) -> None:
-        self.left -= 1
-        if not self.left:
-            raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("make", [vh_mixup, cutmix, randaugment])

@@ -18,8 +18,9 @@ from elinvar.precision import Compute, Precision
 from elinvar.recipe import Model, Recipe, Steps
 from elinvar.recipes import alp, label_smoothing, logit_squeezing, lrm, pgd, recipe
 from elinvar.rng import Seeds
-from elinvar.train import Observer, Report, Run, Step, build_model, fit
+from elinvar.train import Observer, Run, Step, build_model, fit
 from elinvar.train.checkpoint import read
+from interrupted import Stop
 
 Make = Callable[..., Recipe]
 EVERY: tuple[Make, ...] = (pgd, alp, lrm, label_smoothing, logit_squeezing)
@@ -97,18 +98,6 @@ def test_who_is_cited() -> None:
     assert "madry2018towards" in set(behind(pgd()))
     assert {"madry2018towards", "kannan2018adversarial"} < set(behind(alp()))
     assert {"summers2021understanding", "szegedy2016rethinking"} < set(behind(lrm()))
-
-
-class Stop(Observer):
-    """Interrupts a run after some steps."""
-
-    def __init__(self, after: int) -> None:
-        self.left = after
-
-    def step(self, report: Report) -> None:
-        self.left -= 1
-        if not self.left:
-            raise KeyboardInterrupt
 
 
 def test_an_interrupted_run_ends_with_the_same_bits(tmp_path: Path) -> None:

@@ -17,9 +17,10 @@ from elinvar.objectives import CrossEntropy
 from elinvar.precision import Compute, Precision
 from elinvar.recipe import Infer, Model, Recipe, Train, ViewSpec
 from elinvar.rng import Seeds
-from elinvar.train import Observer, Report, Run, chosen, evaluate, fit, trained_model
+from elinvar.train import Run, chosen, evaluate, fit, trained_model
 from elinvar.train.choice import choose
 from elinvar.views import Batch
+from interrupted import Stop
 
 CPU = Compute.choose(torch.device("cpu"), Precision.FLOAT32)
 NAMES = ("strong", "weak", "weaker")
@@ -103,16 +104,6 @@ def test_of_equals_the_first_is_taken() -> None:
     row = {f"held_out_error({name})": error for name, error in zip(NAMES, (5.0, 4.0, 4.0), strict=True)}
     assert choose(Infer(best_of=NAMES), row) == Infer(branch="weak")
     assert choose(Infer(branch="weaker"), {}) == Infer(branch="weaker")
-
-
-class Stop(Observer):
-    def __init__(self, after: int) -> None:
-        self.left = after
-
-    def step(self, report: Report) -> None:
-        self.left -= 1
-        if not self.left:
-            raise KeyboardInterrupt
 
 
 def test_an_interrupted_run_chooses_alike_and_not_before_it_looked(run: Run, digits: DataSet, tmp_path: Path) -> None:

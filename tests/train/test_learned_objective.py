@@ -13,7 +13,7 @@ from elinvar.precision import Compute, Precision
 from elinvar.recipe import Infer, Model, Recipe, Train, ViewSpec
 from elinvar.rng import Seeds
 from elinvar.train import Run, checkpoint, fit
-from elinvar.train.loop import Observer
+from interrupted import Stop
 
 NAMES = ("weak", "strong")
 COMPUTE = Compute.choose(torch.device("cpu"), Precision.FLOAT32)
@@ -35,22 +35,12 @@ def learning() -> Recipe:
     )
 
 
-class Interrupt(Observer):
-    def __init__(self, after: int) -> None:
-        self.left = after
-
-    def step(self, report: Any) -> None:
-        self.left -= 1
-        if not self.left:
-            raise KeyboardInterrupt
-
-
 def test_learns_and_continues_to_the_same_bits(tmp_path: Path) -> None:
     digits = data.load("digits", size=8)
     fit(learning(), digits, Run(tmp_path / "whole"), seeds=Seeds(0), compute=COMPUTE)
     cut: Any = {"seeds": Seeds(0), "compute": COMPUTE, "checkpoint_seconds": 0.0}
     with pytest.raises(KeyboardInterrupt):
-        fit(learning(), digits, Run(tmp_path / "cut"), observer=Interrupt(4), **cut)
+        fit(learning(), digits, Run(tmp_path / "cut"), observer=Stop(4), **cut)
     fit(learning(), digits, Run(tmp_path / "cut"), **cut)
     whole, continued = (checkpoint.read(tmp_path / name / "checkpoint") for name in ("whole", "cut"))
     assert whole is not None

@@ -1,7 +1,8 @@
 """The options of `elinvar evaluate` about attacks, and black boxes between the models of one command."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
+from types import MappingProxyType
 from typing import Any
 
 from ..check import InputError
@@ -9,7 +10,6 @@ from ..infer import AttackPlan
 from .options import Parser
 
 SUITE = "attacks"
-OPTIONS = ("attack_norm", "attack_eps", "attack_step", "attack_images", "attack_thorough")
 
 
 def add_attacks(to: Parser) -> None:
@@ -38,34 +38,37 @@ def add_attacks(to: Parser) -> None:
     )  # fmt: skip
 
 
-def plan(options: Any, suites: Sequence[str]) -> AttackPlan | None:
-    """What the options say, None without the suite; raises `InputError` for options that say nothing to it."""
-    given = {name: getattr(options, name) for name in OPTIONS if getattr(options, name) is not None}
-    if SUITE not in suites:
-        named = [*given, *(["no_black_box"] if options.no_black_box else [])]
-        if named:
-            option = "--" + named[0].replace("_", "-")
-            raise InputError(f"{option}: is for the suite {SUITE}; add it, as in --suites clean,{SUITE}")
-        return None
-    images = options.attack_images
-    return AttackPlan(
-        norm=given.get("attack_norm", "linf"),
-        eps=_size("--attack-eps", options.attack_eps),
-        step=_size("--attack-step", options.attack_step),
-        images=1000 if images is None else _count(images),
-        thorough=given.get("attack_thorough", 0),
-    )
-
-
-def _size(option: str, text: str | None) -> float | None:
+def _size(option: str, text: str) -> float:
     try:
-        return None if text is None else float(Fraction(text))
+        return float(Fraction(text))
     except (ValueError, ZeroDivisionError, OverflowError) as error:
         raise InputError(f"{option}: got {text!r}, expected a number or a fraction, as in 8/255") from error
 
 
-def _count(text: str) -> int | None:
+def _count(option: str, text: str) -> int | None:
     try:
         return None if text == "all" else int(text)
     except ValueError as error:
-        raise InputError(f"--attack-images: got {text!r}, expected a number of images, or 'all'") from error
+        raise InputError(f"{option}: got {text!r}, expected a number of images, or 'all'") from error
+
+
+def _as_it_is(option: str, value: Any) -> Any:
+    del option
+    return value
+
+
+# Settings of `AttackPlan` that have an option, and how its value is read.
+SETTINGS: Mapping[str, Callable[[str, Any], Any]] = MappingProxyType(
+    {"norm": _as_it_is, "eps": _size, "step": _size, "images": _count, "thorough": _as_it_is}
+)
+
+
+def plan(options: Any, suites: Sequence[str]) -> AttackPlan | None:
+    """What the options say, None without the suite; raises `InputError` for options that say nothing to it."""
+    given = {name: value for name in SETTINGS if (value := getattr(options, f"attack_{name}")) is not None}
+    if SUITE in suites:
+        return AttackPlan(**{name: SETTINGS[name](f"--attack-{name}", value) for name, value in given.items()})
+    named = [*(f"--attack-{name}" for name in given), *(["--no-black-box"] if options.no_black_box else [])]
+    if named:
+        raise InputError(f"{named[0]}: is for the suite {SUITE}; add it, as in --suites clean,{SUITE}")
+    return None

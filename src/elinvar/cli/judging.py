@@ -180,11 +180,10 @@ def _inference(branch: str) -> Infer:
         return Infer(branch=branch)
     parts = [part.partition("=") for part in branch.split(",")]
     try:
-        return Infer(mix={name.strip(): float(share) for name, _, share in parts})
+        shares = {name.strip(): float(share) for name, _, share in parts}
     except ValueError as error:
-        if isinstance(error, InputError):
-            raise
         raise InputError(f"--branch: got {branch!r}, expected a branch, or shares as in main=0.5,aux=0.5") from error
+    return Infer(mix=shares)
 
 
 def _run(run: Run, wanted: Wanted, progress: Progress, branch: str | None) -> Judged:
@@ -197,9 +196,9 @@ def _run(run: Run, wanted: Wanted, progress: Progress, branch: str | None) -> Ju
     if branch is not None:
         recipe = replace(recipe, name=f"{recipe.name}-{branch}".translate(NAMING), infer=_inference(branch))
         folder = run.path / "branches" / branch.translate(NAMING)
-    watch = SetsBar(progress, run.path.name)
-    found = judge_run(run, recipe, data, compute, observer=watch, folder=folder, **wanted.how(data))
-    entrant = Entrant(predictor(run, recipe, data, compute), folder, found) if wanted.plan is not None else None
+    predicts, watch = predictor(run, recipe, data, compute), SetsBar(progress, run.path.name)
+    found = judge_run(run, recipe, data, compute, judged=predicts, observer=watch, folder=folder, **wanted.how(data))
+    entrant = Entrant(predicts, folder, found) if wanted.plan is not None else None
     return Judged(result(run, found), folder / run.report_file.name, data, entrant)
 
 

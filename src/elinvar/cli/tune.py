@@ -5,6 +5,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from ..check import InputError, unknown
 from ..infer import Predictor, Scores
 from ..infer.judge import scores
 from ..norm import Point, Tuned
+from ..norm.mixture import in_words
 from ..norm.tuning.losses import loss_of
 from ..precision import Compute
 from ..recipe import Infer, Recipe
@@ -224,17 +226,10 @@ def _alpha(point: Point) -> str:
     return "as it is" if point.alpha is None else f"{point.alpha:.4g}"
 
 
-def _branches(point: Point) -> str:
-    return " + ".join(f"{share:.4g} {name}" for name, share in point.weights.items() if share)
-
-
 def _best_of_each_mix(tuned: Tuned) -> list[Point]:
-    found: dict[str, Point] = {}
-    for point in tuned.curve:
-        key = _branches(point)
-        if key not in found or point is tuned.best or (point.value < found[key].value and found[key] is not tuned.best):
-            found[key] = point
-    return list(found.values())
+    """The curve goes by mix; of equal values the one that was chosen, or the first."""
+    mixes = groupby(tuned.curve, key=lambda point: point.weights)
+    return [min(points, key=lambda point: (point is not tuned.best, point.value)) for _, points in mixes]
 
 
 def _table(outcome: Outcome, metric: str) -> Table:
@@ -262,7 +257,7 @@ def _table(outcome: Outcome, metric: str) -> Table:
             best = point is outcome.best
             gain = f"{_number(point.gain, metric, '+')} ± {_number(point.gain_error, metric)}"
             value = ("~ " if point.approximation else "") + _number(point.value, metric)
-            mix = (_branches(point),) if mixed else ()
+            mix = (in_words(point.weights),) if mixed else ()
             cells = name, *mix, _alpha(point), value, gain, "* best" if best else ""
             table.add_row(*(Text(cell, style="bold" if best else "") for cell in cells))
     return table
@@ -279,7 +274,7 @@ def _told(outcome: Outcome, held: HeldOut, metric: str) -> list[str]:
     if outcome.after is None:
         return [*lines, "nothing is better than the run as it is; nothing was written"]
     best = outcome.best
-    mix = f"branches {_branches(best)}, " if len(best.weights) > 1 else ""
+    mix = f"branches {in_words(best.weights)}, " if len(best.weights) > 1 else ""
     lines.append(f"chosen: statistics {outcome.statistics}, {mix}alpha {_alpha(best)}; on all of these images")
     before, after = outcome.before, outcome.after
     for name, old, new in (

@@ -26,7 +26,6 @@ from .parts import Parts, Tensors
 from .predict import Predictor
 
 EPS = {"linf": 8 / 255, "l2": 128 / 255}
-BLACK_BOX = "PGD-10"
 SEED = 0  # of random starts: the same for all models, so that they differ by nothing else
 SMALL = 64  # side of images that many of fit into memory at once
 

@@ -67,7 +67,10 @@ def black_box(
             results[number][source.name] = result
             rows[number].append(_row(source, result))
         watch.done(f"made for {source.name}")
-    return [_written(of, stage, results[number], rows[number]) for number, of in enumerate(entrants)]
+    return [
+        _written(entrant, parts, stage, result, row)
+        for entrant, parts, result, row in zip(entrants, files, results, rows, strict=True)
+    ]
 
 
 def _check(entrants: Sequence[Entrant], data: DataSet) -> None:
@@ -112,10 +115,11 @@ def _row(source: Entrant, result: Result) -> FromSource:
     return FromSource(source=found.recipe, seed=found.seed, attack=ATTACK, n=result.n, accuracy=100 * result.accuracy)
 
 
-def _written(entrant: Entrant, stage: Stage, shown: Mapping[str, Result], rows: Sequence[FromSource]) -> Evaluation:
+def _written(
+    entrant: Entrant, files: Parts, stage: Stage, shown: Mapping[str, Result], rows: Sequence[FromSource]
+) -> Evaluation:
     """The evaluation with the black boxes in it; the white box is read from its parts."""
-    files = kept(entrant.predictor, entrant.folder, entrant.evaluation.about)
-    white = robustness(entrant.predictor, stage, files, Observer())
+    white = robustness(entrant.predictor, stage, Parts(entrant.folder, identity=files.identity), Observer())
     whole = Robustness.of(white.results, shown, white.flat)
     found = replace(entrant.evaluation, attacks=summary(whole, stage, rows))
     found.save(entrant.folder / EVALUATION)

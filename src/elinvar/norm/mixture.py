@@ -75,6 +75,15 @@ def check_shares(weights: Weights) -> None:
         raise InputError(f"weights of branches: got {dict(weights)}, expected shares of at least 0 that add up to 1")
 
 
+def in_words(weights: Weights) -> str:
+    """Shares that count, for people.
+
+    >>> in_words({"main": 0.25, "aux": 0.75, "other": 0.0})
+    '0.25 main + 0.75 aux'
+    """
+    return " + ".join(f"{share:.4g} {name}" for name, share in weights.items() if share)
+
+
 def check_combine(combine: str) -> None:
     """Raise `InputError` unless `combine` is a way to average."""
     if combine not in ("probabilities", "logits"):

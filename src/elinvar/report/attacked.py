@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 
+from ..attacks.robustness import NATURAL
+from ..infer.black_box import ATTACK
 from ..infer.evaluation import Attacks, Evaluation
 from .result import Groups, RunResult, by_recipe, label, printable
 from .statistics import Summary
 from .suites import Row, tabled
 from .table import Cell, Heading, Table
 
-NATURAL, LONGEST, BLACK_BOX = "natural", "PGD-20", "PGD-10"
+LONGEST = "PGD-20"
 TOGETHER = "all attacks together"
 
 
@@ -91,7 +93,7 @@ def _entry(name: str, source: str, rows: Sequence[Mapping[str, float]], runs: Se
     if name != source:
         return None
     attacks = [run.evaluation.attacks for run in runs if run.evaluation.attacks is not None]
-    own = [of.results[BLACK_BOX].accuracy for of in attacks if BLACK_BOX in of.results]
+    own = [of.results[ATTACK].accuracy for of in attacks if ATTACK in of.results]
     return Cell(Summary.of(own), 1, "white box") if own else None
 
 

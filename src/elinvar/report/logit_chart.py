@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..attacks import Distribution
-from .attacked import LONGEST, NATURAL
+from ..attacks.robustness import NATURAL
+from .attacked import LONGEST
 from .canvas import SMALL, WIDTH, charted, entitle, new_axes, shorten
 from .palette import style
 from .result import Groups, RunResult

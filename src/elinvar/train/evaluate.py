@@ -24,16 +24,18 @@ def evaluate(
     sequences: PerturbedImages | None = None,
     attacks: AttackPlan | None = None,
     folder: Path | None = None,
+    judged: Predictor | None = None,
     fresh: bool = False,
 ) -> Evaluation:
     """Judge the run's model on the test split of `data`, and write what was found into the run; see `infer.record`.
 
     folder   where it is written instead: for a `recipe` that predicts in another way than the run's own does
+    judged   what `predictor` gives for these arguments, if it is there already
 
     Raises `InputError` if nothing was trained there, or the weights are of another architecture.
     """
     seeds = run.manifest().get("seeds")
-    judged = predictor(run, recipe, data, compute)
+    judged = judged or predictor(run, recipe, data, compute)
     about = {"epochs": recipe.train.epochs, "model": recipe.model.name}
     if len(recipe.train.norm.branches) > 1:
         by = f", {recipe.infer} by {recipe.train.held_out:,} held-out examples" if recipe.infer.best_of else ""

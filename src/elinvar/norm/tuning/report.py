@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ..mixture import in_words
 from .tally import Estimate
 
 
@@ -19,8 +20,7 @@ class Point(Estimate):
 
     def __str__(self) -> str:
         alpha = "the model's own rule" if self.alpha is None else f"alpha {self.alpha:.4g}"
-        shares = [f"{share:.4g} {name}" for name, share in self.weights.items() if share]
-        return f"{alpha}, {' + '.join(shares)}" if len(self.weights) > 1 else alpha
+        return f"{alpha}, {in_words(self.weights)}" if len(self.weights) > 1 else alpha
 
 
 @dataclass(frozen=True)
