@@ -1,5 +1,7 @@
 """Checks of what users hand in, with one style of error: what came, what was expected, what to do."""
 
+import sys
+import warnings
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -9,6 +11,19 @@ from torch import Tensor
 
 class InputError(ValueError):
     """Bad input from a user. Its text is one clear line; the command line prints it and exits with code 2."""
+
+
+class InputWarning(UserWarning):
+    """Input that can be used, but may not be what its user means. The command line prints it as one line."""
+
+
+def warn(text: str) -> None:
+    """Warn with `text`, one clear line, in the name of the nearest caller outside of elinvar."""
+    level = 2
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "elinvar":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, InputWarning, stacklevel=level)
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> InputError:

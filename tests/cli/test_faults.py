@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from elinvar.check import warn
 from elinvar.cli.main import main
 
 TINY = ["--set", "model.name=wrn-10-1", "--set", "train.epochs=1", "--set", "train.batch_size=256"]
@@ -147,6 +148,7 @@ def test_a_full_disk_leaves_no_half_written_checkpoint(tmp_path: Path) -> None:
     # The system refuses files above a size, as it would on a full disk: recipe and manifest fit, weights do not.
     code = f"""
 import resource, signal, sys
+from elinvar.check import warn
 from elinvar.cli.main import main
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 import elinvar.train.checkpoint
@@ -206,3 +208,22 @@ def test_two_processes_do_not_share_a_run(
     monkeypatch.setattr(run_module, "PATIENCE", 0.3)
     with Run(trained).owned():
         assert "another process" in complaint(capsys, "train", "standard", *TINY, "--out", str(trained))
+
+
+def test_a_warning_is_one_line_of_the_program_and_comes_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(arguments: list[str]) -> int:
+        for _ in range(2):
+            warn("these images are nearly black")
+        return 0
+
+    monkeypatch.setattr("elinvar.cli.listing.run", run)
+    assert main(["list"]) == 0
+    assert capsys.readouterr().err == "elinvar: warning: these images are nearly black\n"
+
+
+def test_a_warning_names_the_line_of_the_user() -> None:
+    code = "from elinvar.check import warn\nwarn('look here')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.startswith("<string>:2: InputWarning: look here")

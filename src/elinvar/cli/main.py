@@ -2,14 +2,17 @@
 
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from typing import Any
 
 import torch
 
 from .. import __version__
-from ..check import InputError, unknown
+from ..check import InputError, InputWarning, unknown
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if name not in VERBS:
             raise unknown("verb", name, VERBS)
-        module = import_module(f".{VERBS[name].module}", __package__)
-        code = int(module.run(given[1:]))
+        with _warnings_in_one_line():
+            module = import_module(f".{VERBS[name].module}", __package__)
+            code = int(module.run(given[1:]))
         sys.stdout.flush()  # so that a reader who went away is noticed here
         return code
     except InputError as error:
@@ -76,6 +80,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except (OSError, MemoryError, torch.OutOfMemoryError) as error:
         return _complain(f"{type(error).__name__}: {' '.join(str(error).split())}", 2)
+
+
+@contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Each warning of ours once, as a line of the program; warnings of others as Python shows them."""
+    said = set[str]()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", InputWarning)
+        plain = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if not issubclass(category, InputWarning):
+                plain(message, category, *where, **more)
+            elif str(message) not in said:
+                said.add(str(message))
+                sys.stderr.write(f"elinvar: warning: {message}\n")
+
+        warnings.showwarning = show
+        yield
 
 
 def _complain(text: str, code: int) -> int:
