@@ -13,8 +13,8 @@ from elinvar.check import InputError
 from elinvar.infer.evaluation import Attacks, FromSource, UnderAttack
 from elinvar.report import RunResult, attack_tables, doubts, headline, verdict, write_report
 from elinvar.report.attacked import black_box, white_box
+from elinvar.report.grouping import by_recipe
 from elinvar.report.logit_chart import density, logit_histograms
-from elinvar.report.result import by_recipe
 from elinvar.report.table import Table
 
 Make = Callable[..., RunResult]

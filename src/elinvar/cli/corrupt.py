@@ -8,7 +8,19 @@ from rich.progress import Progress
 from .. import shift
 from ..check import InputError, unknown
 from ..data import load, write_corrupted
-from .options import add_frost, add_size, data_forms, frost, numbers, parser, progress_console, say, words, write_json
+from .options import (
+    add_frost,
+    add_size,
+    add_verify,
+    data_forms,
+    frost,
+    numbers,
+    parser,
+    progress_console,
+    say,
+    words,
+    write_json,
+)
 from .progress import bar
 
 SUBSETS = {"benchmark": tuple(shift.CORRUPTIONS), "extra": tuple(shift.EXTRA)}
@@ -65,6 +77,7 @@ def run(arguments: Sequence[str]) -> int:
     made.add_argument("--split", type=str, default="test", help="test, or train")
     made.add_argument("--layout", type=str, default=None, help="npy or folder; default: npy up to 64 pixels")
     add_size(made)
+    add_verify(made)
     made.add_argument("--seed", type=int, default=0, help="of all random draws")
     add_frost(made)
     options = made.parse_args(list(arguments))
@@ -72,7 +85,8 @@ def run(arguments: Sequence[str]) -> int:
     names, severities, textures = chosen(options.corruptions), _levels(options.severities), frost(options.frost_dir)
     if options.split not in ("test", "train"):
         raise unknown("split", options.split, ("test", "train"))
-    console, data, target = progress_console(), load(options.src, size=options.size), Path(options.dst)
+    console, target = progress_console(), Path(options.dst)
+    data = load(options.src, size=options.size, verify=options.verify)
     with bar(console) as progress:
         watch = PiecesBar(progress, target.name)
         manifest = write_corrupted(

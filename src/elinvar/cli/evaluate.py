@@ -11,7 +11,7 @@ from ..check import InputError
 from ..infer import DEFAULT, SUITES, black_box
 from ..precision import Precision
 from ..report import RunResult, attack_tables, doubts, headline, write_report
-from ..report.result import by_recipe
+from ..report.grouping import by_recipe
 from .attacking import add_attacks, plan
 from .judging import Judged, SetsBar, Wanted, judged
 from .options import (
@@ -19,6 +19,7 @@ from .options import (
     add_device,
     add_frost,
     add_size,
+    add_verify,
     data_forms,
     output_console,
     parser,
@@ -56,6 +57,7 @@ def _parser() -> Parser:
         "--data", type=str, default=None, help=f"another data set: {data_forms()}; default: that of the run"
     )
     add_size(made)
+    add_verify(made)
     made.add_argument(
         "--corrupted", type=str, default=None, metavar="DIR",
         help="corrupted images from files: CIFAR-10-C, CIFAR-100-C, ImageNet-C, or what 'elinvar corrupt' wrote; "

@@ -12,7 +12,7 @@ from rich.progress import Progress, TaskID
 
 from .. import config, shift
 from ..check import InputError
-from ..data import DataSet, load, read_corrupted, read_perturbed
+from ..data import DATASETS, DataSet, load, read_corrupted, read_perturbed
 from ..infer import (
     AttackPlan,
     CorruptedImages,
@@ -85,24 +85,24 @@ def result(run: Run, evaluation: Evaluation) -> RunResult:
 
 
 @cache
-def loaded(spec: str, size: int | None) -> DataSet:
-    return load(spec, size=size)
+def loaded(spec: str, size: int | None, verify: bool = False) -> DataSet:
+    return load(spec, size=size, verify=verify)
 
 
 @cache
-def _images(data: DataSet, corrupted: str | None, frost_dir: str | None) -> CorruptedImages:
+def _images(data: DataSet, corrupted: str | None, frost_dir: str | None, verify: bool = False) -> CorruptedImages:
     if corrupted is None:
         return Generated(data.test, frost(frost_dir))
     if frost_dir is not None:
         raise InputError("--frost-dir: is for images that are generated; the files of --corrupted have their frost")
-    return Published(read_corrupted(Path(corrupted), classes=data.classes, clean=data.test))
+    return Published(read_corrupted(Path(corrupted), classes=data.classes, clean=data.test, verify=verify))
 
 
 @cache
-def _sequences(data: DataSet, perturbed: str | None) -> PerturbedImages:
+def _sequences(data: DataSet, perturbed: str | None, verify: bool = False) -> PerturbedImages:
     if perturbed is None:
         return GeneratedFrames(data.test)
-    return PublishedFrames(read_perturbed(Path(perturbed), classes=data.classes, clean=data.test))
+    return PublishedFrames(read_perturbed(Path(perturbed), classes=data.classes, clean=data.test, verify=verify))
 
 
 @cache
@@ -117,15 +117,17 @@ def _sample_sheet(data: DataSet, images: CorruptedImages) -> SampleSheet:
     return sample_grid(some.images, corrupted)
 
 
-def opened(spec: str | None, run: Run, size: int | None = None) -> DataSet:
-    """The data set `spec`, or that of the run; each is read once."""
-    origin = run.manifest().get("origin")
-    if spec is not None:
-        return loaded(spec, size)
-    if isinstance(origin, dict) and isinstance(origin.get("spec"), str):
-        size = origin.get("size")
-        return loaded(origin["spec"], size if isinstance(size, int) else None)
-    raise InputError(f"{run.path}: its manifest does not say what it was trained on; name it with --data")
+def opened(spec: str | None, run: Run, size: int | None = None, verify: bool = False) -> DataSet:
+    """The data set `spec`, or that of the run, at `size`, or that of the run; each is read once."""
+    told = run.manifest().get("origin")
+    origin = told if isinstance(told, dict) else {}
+    spec = origin.get("spec") if spec is None else spec
+    if not isinstance(spec, str):
+        raise InputError(f"{run.path}: its manifest does not say what it was trained on; name it with --data")
+    kind = DATASETS.get(spec.partition(":")[0])
+    if size is None and kind is not None and kind.sized:
+        size = origin["size"] if isinstance(origin.get("size"), int) else None
+    return loaded(spec, size, verify)
 
 
 @dataclass(frozen=True)
@@ -141,8 +143,8 @@ class Wanted:
         options = self.options
         return {
             "suites": self.suites,
-            "images": _images(data, options.corrupted, options.frost_dir),
-            "sequences": _sequences(data, options.perturbed),
+            "images": _images(data, options.corrupted, options.frost_dir, options.verify),
+            "sequences": _sequences(data, options.perturbed, options.verify),
             "attacks": self.plan,
             "fresh": options.fresh,
         }
@@ -171,7 +173,9 @@ def judged(source: str, wanted: Wanted, progress: Progress, branch: str | None =
     options, data = wanted.options, made.data
     if made.result.evaluation.shift is None:
         return made
-    return replace(made, samples=_sample_sheet(data, _images(data, options.corrupted, options.frost_dir)))
+    return replace(
+        made, samples=_sample_sheet(data, _images(data, options.corrupted, options.frost_dir, options.verify))
+    )
 
 
 def _inference(branch: str) -> Infer:
@@ -189,7 +193,7 @@ def _inference(branch: str) -> Infer:
 def _run(run: Run, wanted: Wanted, progress: Progress, branch: str | None) -> Judged:
     """Judge a run of `elinvar train`."""
     options = wanted.options
-    data = opened(options.data, run, options.size)
+    data = opened(options.data, run, options.size, options.verify)
     recipe = config.load(run.recipe_file, trust=options.trust)
     compute = Compute.choose(device(options.device), recipe.train.precision, recipe.train.channels_last)
     folder = run.path
@@ -207,7 +211,7 @@ def _other(source: str, wanted: Wanted, progress: Progress) -> Judged:
     options = wanted.options
     if options.data is None:
         raise InputError(f"{source}: name what it is judged on, as in --data cifar10:DIR")
-    data = loaded(options.data, options.size)
+    data = loaded(options.data, options.size, options.verify)
     how = Making(
         model=options.model,
         options=candidates.assignments(options.option),

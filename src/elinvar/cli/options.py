@@ -41,6 +41,14 @@ def add_size(made: Parser) -> None:
     made.add_argument("--size", type=int, default=None, help=f"side of the images, for {data_forms(sized=True)}")
 
 
+def add_verify(made: Parser) -> None:
+    """The option that doubts what is remembered about files."""
+    made.add_argument(
+        "--verify", action="store_true",
+        help="hash every file of the data anew; default: files of the same size and times as before are not read again",
+    )  # fmt: skip
+
+
 def add_device(made: Parser) -> None:
     """The options that say where to compute."""
     made.add_argument("--device", type=str, default=None, help="cpu, cuda, cuda:1; default: a GPU if there is one")

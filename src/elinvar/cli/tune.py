@@ -28,7 +28,7 @@ from ..rng import Seeds
 from ..train import Run, chosen
 from ..train.loop import trained_model
 from .judging import opened
-from .options import Parser, add_device, device, output_console, parser, progress_console, say, write_json
+from .options import Parser, add_device, add_verify, device, output_console, parser, progress_console, say, write_json
 from .progress import bar
 from .tuned import BATCH, HeldOut, check_free, finished, held_out, inference, measure, training_views, write_run
 
@@ -76,6 +76,7 @@ def _options() -> Parser:
     made.add_argument("--data", type=str, default=None, help="where the run's data set is now; default: where it was")
     made.add_argument("--trust", action="store_true", help="let the run's recipe.yaml run code from outside of elinvar")
     add_device(made)
+    add_verify(made)
     return made
 
 
@@ -95,7 +96,7 @@ def run(arguments: Sequence[str]) -> int:
     state = finished(source, recipe)
     numbers = {k: v for k, v in told.items() if isinstance(v, int)} if isinstance(told, dict) else {}
     seeds = Seeds(numbers.pop("base", 0), numbers)
-    data = opened(options.data, source)
+    data = opened(options.data, source, verify=options.verify)
     recipe = replace(recipe, infer=_one_branch(chosen(recipe.infer, source)))
     branches = recipe.train.norm.branches if options.mix else (recipe.infer.branch,)
     held = held_out(source, data, options.examples, seeds, recipe.train.held_out)

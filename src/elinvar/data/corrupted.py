@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ..check import InputError
 from .checksums import PUBLISHED
+from .contents import forget
 from .crop import Crop
 from .dataset import Split
 from .listing import Listing
@@ -216,21 +217,26 @@ class CorruptedFolders(CorruptedFiles):
         return found
 
     def fingerprint(self, name: str) -> str:
-        """SHA-256 over the listings of all severities: names and sizes."""
+        """SHA-256 over the images of all severities, see `FolderSplit.fingerprint`."""
         parts = [self.split(name, severity).fingerprint() for severity in self.severities]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def read_corrupted(root: Path, *, classes: Sequence[str], clean: Split | None = None) -> CorruptedFiles:
+def read_corrupted(
+    root: Path, *, classes: Sequence[str], clean: Split | None = None, verify: bool = False
+) -> CorruptedFiles:
     """The corrupted test set in `root`, in either layout.
 
     classes   names of the classes, in the order of their numbers
     clean     the test set that it was made from, to check labels, counts and sizes against
+    verify    hash the files anew, whatever is remembered about them
 
     Raises `InputError` for a folder that holds no such set; single files are checked when they are asked for.
     """
     if not root.is_dir():
         raise InputError(f"{root}: {'is a file' if root.exists() else 'does not exist'}, expected a folder")
+    if verify:
+        forget(root)
     if (root / f"{LABELS}.npy").exists() or any(root.glob("*.npy")):
         return CorruptedArrays(root, len(classes), clean)
     folders = CorruptedFolders(root, classes, 224 if clean is None else clean.shape[1], clean)

@@ -92,6 +92,6 @@ class DataSet:
                 )
 
     def fingerprint(self) -> str:
-        """SHA-256 over both splits and the names of the classes, in hexadecimal."""
-        parts = (self.train.fingerprint(), self.test.fingerprint(), *self.classes)
+        """SHA-256 over both splits, the names of the classes and the constants that standardize, in hexadecimal."""
+        parts = (self.train.fingerprint(), self.test.fingerprint(), *self.classes, repr((self.mean, self.std)))
         return sha256("\n".join(parts).encode()).hexdigest()

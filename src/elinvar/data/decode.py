@@ -7,6 +7,7 @@ from PIL import Image, ImageOps
 
 from ..check import InputError
 
+DECODING = 1  # counts changes of how a file becomes pixels
 EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
 

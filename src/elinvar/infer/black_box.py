@@ -11,8 +11,9 @@ from ..check import InputError
 from ..data import DataSet
 from .attacked import SEED, AttackPlan, Stage, robustness, subject, summary, within
 from .evaluation import Evaluation, FromSource
+from .identity import model_identity
 from .observer import Observer
-from .parts import Parts, Tensors, model_identity
+from .parts import Parts, Tensors
 from .predict import Predictor
 from .record import EVALUATION, FINGERPRINT, kept
 
@@ -55,7 +56,7 @@ def black_box(
     stage, watch = Stage(plan or AttackPlan(), data.test), observer or Observer()
     _check(entrants, data)
     weights = [_weights(of.predictor) for of in entrants]
-    files = [kept(of.predictor, of.folder, of.evaluation.about, fresh=fresh) for of in entrants]
+    files = [kept(of.predictor, data.test, of.folder, of.evaluation.about, fresh=fresh) for of in entrants]
     results: list[dict[str, Result]] = [{} for _ in entrants]
     rows: list[list[FromSource]] = [[] for _ in entrants]
     watch.begin(len(entrants))

@@ -2,16 +2,18 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..data import DataSet
+from ..data import DataSet, Split
 from .attacked import AttackPlan
 from .evaluation import Evaluation
+from .identity import few_logits, model_identity, same_logits, settings
 from .images import CorruptedImages
 from .judge import DEFAULT, judge
 from .observer import Observer
-from .parts import Parts, model_identity
+from .parts import Parts
 from .predict import Predictor
 from .sequences import PerturbedImages
 
@@ -46,7 +48,7 @@ def record(
     """
     verdict = judge(
         predictor, data.test, suites=suites, observer=observer, images=images, sequences=sequences,
-        attacks=attacks, parts=kept(predictor, folder, about or {}, fresh=fresh),
+        attacks=attacks, parts=kept(predictor, data.test, folder, about or {}, fresh=fresh),
     )  # fmt: skip
     found = Evaluation(
         recipe=name,
@@ -66,9 +68,18 @@ def record(
     return found
 
 
-def kept(predictor: Predictor, folder: Path, about: Mapping[str, Any], *, fresh: bool = False) -> Parts:
-    """The parts of an evaluation of this model in `folder`, found by what `record` is or was told about it."""
+def kept(predictor: Predictor, split: Split, folder: Path, about: Mapping[str, Any], *, fresh: bool = False) -> Parts:
+    """The parts of an evaluation of this model on `split` in `folder`, found by what `record` is or was told about it.
+
+    They count while the model says about a few images what it said then.
+    """
     facts = {key: value for key, value in about.items() if key != FINGERPRINT}
     told = json.dumps(facts, sort_keys=True, default=str)  # options need not show in the model itself
-    identity = f"{model_identity(predictor.model, predictor.infer, predictor.compute)} {told}"
-    return Parts(folder, identity=identity, fresh=fresh)
+    before = list(settings(predictor.model))
+    anew = few_logits(predictor, split) if len(split) else None
+    steady = set(before) & set(settings(predictor.model))  # others count something while the model predicts
+    identity = model_identity(predictor.model, predictor.infer, predictor.compute, sorted(steady))
+    found = Parts(folder, identity=f"{identity} {told}", fresh=fresh)
+    if anew is not None:
+        found.confirm({"of": split.fingerprint()}, anew, partial(same_logits, dtype=predictor.compute.dtype))
+    return found

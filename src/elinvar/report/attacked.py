@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from ..attacks.robustness import NATURAL
 from ..infer.black_box import ATTACK
 from ..infer.evaluation import Attacks, Evaluation
-from .result import Groups, RunResult, by_recipe, label, printable
+from .grouping import by_recipe
+from .result import Groups, RunResult, label, printable
 from .statistics import Summary
 from .suites import Row, tabled
 from .table import Cell, Heading, Table

@@ -10,8 +10,9 @@ from jinja2 import Environment, StrictUndefined
 
 from ..files import replacing
 from .attacked import attack_tables, doubts
+from .grouping import by_recipe
 from .palette import PALETTE, style
-from .result import Groups, RunResult, by_recipe, printable
+from .result import Groups, RunResult, printable
 from .samples import SampleSheet
 from .suites import heatmap_uri, suite_tables
 from .table import headline, per_corruption

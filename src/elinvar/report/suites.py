@@ -8,7 +8,8 @@ import torch
 
 from ..infer.evaluation import Evaluation
 from ..shift import FourierHeatmap
-from .result import Groups, RunResult, by_recipe, label, printable
+from .grouping import by_recipe
+from .result import Groups, RunResult, label, printable
 from .statistics import Summary
 from .table import Cell, Heading, Table
 

@@ -8,7 +8,9 @@ import rich.table
 from markupsafe import Markup, escape
 from rich.text import Text
 
-from .result import CORRUPTION_ERROR, MEASURES, RunResult, by_recipe, corruption_errors, label
+from .content import more_than_recipes
+from .grouping import by_recipe
+from .result import CORRUPTION_ERROR, MEASURES, RunResult, corruption_errors, label
 from .statistics import Summary
 from .verdict import contrast
 
@@ -147,7 +149,13 @@ def headline(results: Sequence[RunResult]) -> Table:
         cells=tuple(
             tuple(_cell(measure.values(runs), measure.decimals) for measure in measures) for runs in groups.values()
         ),
-        notes=(_about(groups), *_subset(results), *_attacked(results), *([told.sentence] if told else [])),
+        notes=(
+            _about(groups),
+            *_subset(results),
+            *_attacked(results),
+            *more_than_recipes(groups),
+            *([told.sentence] if told else []),
+        ),
     )
 
 

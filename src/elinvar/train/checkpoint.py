@@ -105,15 +105,26 @@ def read(folder: Path) -> Checkpoint | None:
         return None
     place = found[-1]
     optimizer = _read_torch(place / "optimizer.pt")
-    try:
-        progress = Progress(**json.loads((place / "progress.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{place / 'progress.json'}: damaged ({error}); remove this checkpoint") from error
     averaged = place / "ema.safetensors"
     ema = read_weights(averaged) if averaged.exists() else None
     learned = place / "objective.safetensors"
     objective = read_weights(learned) if learned.exists() else {}
-    return Checkpoint(read_weights(place / "weights.safetensors"), optimizer, progress, ema, objective)
+    return Checkpoint(read_weights(place / "weights.safetensors"), optimizer, progress(folder), ema, objective)
+
+
+def progress(folder: Path) -> Progress:
+    """Where the newest checkpoint below `folder` stands, the beginning where there is none.
+
+    Raises `InputError` for a file that is damaged.
+    """
+    found = complete(folder)
+    if not found:
+        return Progress()
+    path = found[-1] / "progress.json"
+    try:
+        return Progress(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: damaged ({error}); remove this checkpoint") from error
 
 
 def read_judged(folder: Path) -> dict[str, Tensor] | None:

@@ -7,6 +7,7 @@ from ..data import DataSet
 from ..infer import DEFAULT, AttackPlan, CorruptedImages, Evaluation, Observer, PerturbedImages, Predictor, record
 from ..precision import Compute
 from ..recipe import Recipe
+from . import checkpoint
 from .choice import chosen
 from .loop import trained_model
 from .run import Run
@@ -36,7 +37,7 @@ def evaluate(
     """
     seeds = run.manifest().get("seeds")
     judged = judged or predictor(run, recipe, data, compute)
-    about = {"epochs": recipe.train.epochs, "model": recipe.model.name}
+    about = {"epochs": epochs(run, recipe), "model": recipe.model.name}
     if len(recipe.train.norm.branches) > 1:
         by = f", {recipe.infer} by {recipe.train.held_out:,} held-out examples" if recipe.infer.best_of else ""
         about["inference"] = f"{judged.infer}{by}"
@@ -54,6 +55,12 @@ def evaluate(
         attacks=attacks,
         fresh=fresh,
     )
+
+
+def epochs(run: Run, recipe: Recipe) -> int | str:
+    """How many epochs the run was trained for: their number, or "36 of 40" where training is not at its end."""
+    done, whole = checkpoint.progress(run.checkpoints).epoch, recipe.train.epochs
+    return whole if done >= whole else f"{done} of {whole}"
 
 
 def predictor(run: Run, recipe: Recipe, data: DataSet, compute: Compute) -> Predictor:
