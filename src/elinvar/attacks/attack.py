@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..check import InputError
+from ..outputs import warning_once
 from ..rng import fresh_key, streams
 from .estimator import Autograd, Estimator
 from .goal import Goal
@@ -103,7 +104,7 @@ class Attack:
 
         Raises `InputError` for images that are not floating point or leave the bounds (uint8 among them), for shapes
         that do not fit, logits that are not (N, K) or have no gradient, and early stops in mode "batch", where who
-        leaves would change the statistics of those who stay.
+        leaves would change the statistics of those who stay. Warns of a model that returns probabilities.
         """
         check_images(images, self.bounds)
         check_targets(targets, len(images))
@@ -114,7 +115,8 @@ class Attack:
             if not len(images):
                 return images.detach().clone()
             streams_ = streams(fresh_key(), torch.arange(len(images))) if keys is None else keys
-            goal = Goal(forward or _callable(model), _plain(targets).to(images.device), named(self.loss), self.targeted)
+            says = warning_once(forward or _callable(model))
+            goal = Goal(says, _plain(targets).to(images.device), named(self.loss), self.targeted)
             return self._search()(goal, _attackable(images), streams_.to(images.device))
 
     def _search(self) -> Search:
