@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 import yaml
-from torch import Tensor, nn
+from torch import nn
 
 from .. import models
 from ..check import InputError
@@ -23,22 +23,24 @@ from ..models.imports import find
 from ..models.standardize import Standardize, Standardized
 from ..precision import Compute
 from ..recipe import Infer
-from ..train import checkpoint
+from ..train import load_into, read_weights
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".tar")
-# What training scripts, wrappers and compilers put before the name of every tensor.
-PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
-INNER = "network."
+NETWORK, STANDARDIZE = "network.", "standardize."  # parts of our own files
 
 
 @dataclass(frozen=True, kw_only=True)
 class Making:
-    """How a model is made: its name or import path, its options, and the constants that standardize its images."""
+    """How a model is made: its name or import path, its options, and the constants that standardize its images.
+
+    key   which part of a file of weights is meant
+    """
 
     model: str | None
     options: Mapping[str, Any]
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
+    key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -79,26 +81,16 @@ def from_weights(path: Path, data: DataSet, how: Making) -> Candidate:
     """The model `how.model` with the weights in a file; raises `InputError` that names what does not fit."""
     if how.model is None:
         raise InputError(f"{path}: weights do not say what model they are of; name it, as in --model wrn-40-2")
-    state = checkpoint.read_weights(path)
     model = _made(how.model, data, how)
-    if not any(name.startswith("standardize.") for name in state):  # weights of the network alone
-        state = {f"{INNER}{name}": value for name, value in _bare(state, model.network).items()}
-        state |= {f"standardize.{name}": value for name, value in model.standardize.state_dict().items()}
-    checkpoint.load_into(model, state, source=path)
+    state = read_weights(path, model, key=how.key)
+    inner = {name.removeprefix(NETWORK): value for name, value in state.items() if name.startswith(NETWORK)}
+    load_into(model.network, inner, source=path)
+    for name in ("mean", "std"):
+        if getattr(how, name) is None and (constant := state.get(f"{STANDARDIZE}{name}")) is not None:
+            model.standardize.get_buffer(name).copy_(constant)
     with path.open("rb") as file:
         digest = sha256(file.read()).hexdigest()
     return Candidate(path.stem, model, {"model": how.model, "weights": f"{path.name}, SHA-256 {digest}"})
-
-
-def _bare(state: Mapping[str, Tensor], network: nn.Module) -> Mapping[str, Tensor]:
-    """`state` without the prefix that every name has and no name of the network has."""
-    own = network.state_dict().keys()
-    while state and not own & state.keys():
-        common = next((prefix for prefix in PREFIXES if all(name.startswith(prefix) for name in state)), None)
-        if common is None:
-            break
-        state = {name.removeprefix(common): value for name, value in state.items()}
-    return state
 
 
 def from_import(path: str, data: DataSet, how: Making) -> Candidate:

@@ -76,6 +76,10 @@ def _parser() -> Parser:
     )  # fmt: skip
     made.add_argument("--model", type=str, default=None, help="weights: their model, by name or package.module:factory")
     made.add_argument(
+        "--weights-key", type=str, default=None, metavar="KEY",
+        help="weights: under which key of the file they are, as model_ema or state_dict.student, if several fit",
+    )  # fmt: skip
+    made.add_argument(
         "--option", action="append", type=str, default=[], metavar="NAME=VALUE", help="an option of that model"
     )
     made.add_argument(

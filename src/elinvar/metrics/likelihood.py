@@ -28,7 +28,8 @@ def negative_log_likelihoods(
     values = torch.cat(found)
     if values.isnan().any():
         raise InputError(
-            f"logits: got {int(values.isnan().sum())} rows with NaN or infinite values, of {len(values)}; expected numbers"
+            f"logits: got {int(values.isnan().sum())} rows with NaN or infinite values, of {len(values)}; expected "
+            "numbers"
         )
     return values
 
