@@ -9,16 +9,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import yaml
 from torch import nn
 
 from .. import models
-from ..check import InputError
+from ..check import InputError, warn
 from ..data import DataSet
 from ..infer import Predictor
+from ..models.constants import Constants, own_constants, tell_constants, tell_size, unwrapped
 from ..models.imports import find
 from ..models.standardize import Standardize, Standardized
 from ..precision import Compute
@@ -81,27 +82,40 @@ def from_weights(path: Path, data: DataSet, how: Making) -> Candidate:
     """The model `how.model` with the weights in a file; raises `InputError` that names what does not fit."""
     if how.model is None:
         raise InputError(f"{path}: weights do not say what model they are of; name it, as in --model wrn-40-2")
-    model = _made(how.model, data, how)
-    state = read_weights(path, model, key=how.key)
+    made = _made(how.model, data, how)
+    state = read_weights(path, made.model, key=how.key)
     inner = {name.removeprefix(NETWORK): value for name, value in state.items() if name.startswith(NETWORK)}
-    load_into(model.network, inner, source=path)
-    for name in ("mean", "std"):
-        if getattr(how, name) is None and (constant := state.get(f"{STANDARDIZE}{name}")) is not None:
-            model.standardize.get_buffer(name).copy_(constant)
+    load_into(made.model.network, inner, source=path)
+    kept = {name: value for name in ("mean", "std") if (value := state.get(f"{STANDARDIZE}{name}")) is not None}
+    about = {} if kept else _constants(path.stem, how.model, made, data, how)
+    for name, value in kept.items():
+        if getattr(how, name) is None:
+            made.model.standardize.get_buffer(name).copy_(value)
     with path.open("rb") as file:
         digest = sha256(file.read()).hexdigest()
-    return Candidate(path.stem, model, {"model": how.model, "weights": f"{path.name}, SHA-256 {digest}"})
+    return Candidate(path.stem, made.model, {"model": how.model, "weights": f"{path.name}, SHA-256 {digest}", **about})
 
 
 def from_import(path: str, data: DataSet, how: Making) -> Candidate:
     """What `package.module:name` names: a module, or a class or function that makes one."""
     if how.model is not None:
         raise InputError(f"--model {how.model}: is for files of weights, and {path} is a model itself")
+    if how.key is not None:
+        raise InputError(f"--weights-key {how.key}: is for files of weights, and {path} is a model itself")
     name = re.sub(r"\W+", "-", path).strip("-")
-    return Candidate(name, _made(path, data, how), {"model": path, "options": dict(how.options)})
+    made = _made(path, data, how)
+    about = _constants(name, path, made, data, how)
+    return Candidate(name, made.model, {"model": path, "options": dict(how.options), **about})
 
 
-def _made(name: str, data: DataSet, how: Making) -> Standardized:
+class _Made(NamedTuple):
+    """A model, and whether it brought an input layer of ours, which is left alone."""
+
+    model: Standardized
+    complete: bool
+
+
+def _made(name: str, data: DataSet, how: Making) -> _Made:
     channels = data.test.shape[0]
     mean, std = how.mean or data.mean, how.std or data.std
     if not len(mean) == len(std) == channels:
@@ -109,16 +123,38 @@ def _made(name: str, data: DataSet, how: Making) -> Standardized:
     try:
         ready = find(name) if ":" in name else None
         if isinstance(ready, nn.Module):
-            return Standardized(Standardize(mean, std), ready, classes=len(data.classes))
-        made = models.build(
-            name, classes=len(data.classes), mean=mean, std=std, in_channels=channels, options=how.options, seed=0
-        )
+            made = Standardized(Standardize(mean, std), ready, classes=len(data.classes))
+        else:
+            made = models.build(
+                name, classes=len(data.classes), mean=mean, std=std, in_channels=channels, options=how.options, seed=0
+            )
     except InputError:
         raise
     except Exception as error:  # a stranger's code may raise anything
         raise InputError(f"{name}: cannot be made ({type(error).__name__}: {_line(error)})") from error
-    inner = made.network
-    return inner if isinstance(inner, Standardized) else made  # what standardizes already is left alone
+    if not isinstance(unwrapped(made.network), Standardized):
+        return _Made(made, complete=False)
+    if how.mean is not None or how.std is not None:
+        warn(f"{name}: --mean and --std are not used: the model standardizes its images itself")
+    if isinstance(made.network, Standardized):
+        return _Made(made.network, complete=True)
+    made.standardize = Standardize((0.0,) * channels, (1.0,) * channels)
+    return _Made(made, complete=True)
+
+
+def _constants(name: str, path: str, made: _Made, data: DataSet, how: Making) -> dict[str, str]:
+    """Give a model the constants that it says itself, where no others are asked for; what reports say about them."""
+    own = None if made.complete else own_constants(made.model.network, path, how.options)
+    if own is None:
+        return {}
+    channels, *size = data.test.shape
+    if own.usable(channels):
+        made.model.standardize = Standardize(how.mean or own.mean, how.std or own.std)
+    if how.mean is None or how.std is None:
+        tell_constants(name, own, made.model, Constants(data.mean, data.std))
+    tell_size(name, own, (size[0], size[1]))
+    resizing = {"not followed": f"{own.resizing}: images come as the data set gives them"} if own.resizing else {}
+    return {"standardized by": str(Constants.of(made.model)), **resizing}
 
 
 def predictor(candidate: Candidate, data: DataSet, compute: Compute) -> Predictor:
