@@ -102,10 +102,8 @@ def tell_constants(name: str, own: Constants, model: Standardized, data: Constan
         )
     elif not _same(own, data):
         used = Constants.of(model)
-        by = "the model's own constants" if _same(own, used) else f"{used}, beside the model's own constants"
-        warn(
-            f"{name}: images are standardized by {by}, {own}; those of the data set are {data}; --mean and --std choose"
-        )
+        by = f"the model's own constants, {own}" if _same(own, used) else f"{used}; the model's own are {own}"
+        warn(f"{name}: images are standardized by {by}; those of the data set are {data}")
 
 
 def tell_size(name: str, own: Constants, size: tuple[int, int]) -> None:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from ..check import InputError
 from ..files import new_directory
-from .weights import read_file, read_torch
+from .weights import read_safetensors, read_torch
 
 
 @dataclass(frozen=True)
@@ -109,10 +109,10 @@ def read(folder: Path) -> Checkpoint | None:
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{place / 'progress.json'}: damaged ({error}); remove this checkpoint") from error
     averaged = place / "ema.safetensors"
-    ema = read_file(averaged) if averaged.exists() else None
+    ema = read_safetensors(averaged) if averaged.exists() else None
     learned = place / "objective.safetensors"
-    objective = read_file(learned) if learned.exists() else {}
-    return Checkpoint(read_file(place / "weights.safetensors"), optimizer, progress, ema, objective)
+    objective = read_safetensors(learned) if learned.exists() else {}
+    return Checkpoint(read_safetensors(place / "weights.safetensors"), optimizer, progress, ema, objective)
 
 
 def read_judged(folder: Path) -> dict[str, Tensor] | None:
@@ -121,7 +121,7 @@ def read_judged(folder: Path) -> dict[str, Tensor] | None:
     if not found:
         return None
     averaged = found[-1] / "ema.safetensors"
-    return read_file(averaged if averaged.exists() else found[-1] / "weights.safetensors")
+    return read_safetensors(averaged if averaged.exists() else found[-1] / "weights.safetensors")
 
 
 def load_into(model: nn.Module, state: Mapping[str, Tensor], *, source: Path | str) -> None:

@@ -50,8 +50,11 @@ def read_torch(path: Path) -> Any:
 
 def read_file(path: Path) -> Any:
     """What a safetensors file or a torch file holds; raises `InputError` naming the file."""
-    if path.suffix != ".safetensors":
-        return read_torch(path)
+    return read_safetensors(path) if path.suffix == ".safetensors" else read_torch(path)
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file by name, as they are; raises `InputError` naming the file."""
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
