@@ -20,7 +20,8 @@ class Distribution:
     infinite    how many are not finite
     edges       len(counts) + 1 edges of equal intervals from `low` to `high`
     counts      logits in each interval, the upper edge counting only in the last one
-    margin      mean over the images of the largest logit minus the second largest
+    margin      mean over the images of the largest logit minus the second largest, of images where both are finite;
+                None if there is no such image
     """
 
     values: int
@@ -31,7 +32,7 @@ class Distribution:
     infinite: int
     edges: tuple[float, ...]
     counts: tuple[int, ...]
-    margin: float
+    margin: float | None
 
     @property
     def range(self) -> float:
@@ -66,6 +67,7 @@ class Distribution:
             raise InputError(f"no finite logit among {wide.numel()}: there is no distribution to show")
         counts, edges = torch.histogram(finite, bins)
         best = wide.topk(2, 1).values
+        apart = (best[:, 0] - best[:, 1])[best.isfinite().all(1)]
         return cls(
             values=wide.numel(),
             mean=finite.mean().item(),
@@ -75,5 +77,5 @@ class Distribution:
             infinite=wide.numel() - len(finite),
             edges=tuple(edges.tolist()),
             counts=tuple(int(count) for count in counts.tolist()),
-            margin=(best[:, 0] - best[:, 1]).mean().item(),
+            margin=apart.mean().item() if len(apart) else None,
         )

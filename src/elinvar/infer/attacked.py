@@ -190,7 +190,9 @@ def summary(found: Robustness, stage: Stage, sources: Sequence[FromSource] = ())
         settings=stage.plan.settings,
         thorough=stage.plan.thorough and min(stage.plan.thorough, stage.plan.count(stage.split)),
         results={
-            name: UnderAttack(n=result.n, accuracy=100 * result.accuracy, logits=result.logits)
+            name: UnderAttack(
+                n=result.n, accuracy=100 * result.accuracy, logits=result.logits, not_finite=result.not_finite
+            )
             for name, result in found.results.items()
         },
         flat=100 * found.flat,

@@ -6,9 +6,14 @@ from .. import metrics
 from .evaluation import Calibration
 from .predictions import Predictions
 
+Measures = dict[str, float | None]
+NAMES = ("rms", "ece", "adaptive_ece", "mce", "overconfidence", "brier", "top_label_brier", "nll")
 
-def measures(found: Predictions) -> dict[str, float]:
-    """All measures of one set of predictions: gaps in per cent, scores as they are."""
+
+def measures(found: Predictions) -> Measures:
+    """All measures of one set of predictions: gaps in per cent, scores as they are; None if logits are not finite."""
+    if found.not_finite:
+        return dict.fromkeys(NAMES)
     top = found.confidence, found.correct
     return {
         "rms": 100 * metrics.rms_calibration_error(*top),
@@ -30,8 +35,8 @@ def calibration(clean: Predictions, corrupted: Mapping[str, Sequence[Predictions
     levels = [[measures(part) for part in level] for level in zip(*corrupted.values(), strict=True)]
     return Calibration(
         clean=measures(clean),
-        corrupted=_mean(pooled),
-        by_severity=[_mean(rows) for rows in levels],
+        corrupted=mean(pooled),
+        by_severity=[mean(rows) for rows in levels],
         subset=f"mean over {subset(corrupted)}",
     )
 
@@ -44,5 +49,7 @@ def subset(names: Iterable[str]) -> str:
     return f"{len(given)} corruptions{kind}"
 
 
-def _mean(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {key: sum(row[key] for row in rows) / len(rows) for key in rows[0]}
+def mean(rows: Sequence[Mapping[str, float | None]]) -> Measures:
+    """Means of each measure over rows; None where one of them is."""
+    columns = {key: [value for row in rows if (value := row[key]) is not None] for key in rows[0]}
+    return {key: sum(values) / len(rows) if len(values) == len(rows) else None for key, values in columns.items()}

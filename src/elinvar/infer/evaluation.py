@@ -4,14 +4,16 @@ Errors and calibration errors are in per cent, NLL in nats, Brier scores between
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..attacks import Distribution
-from ..check import InputError
-from ..files import write_text
+from ..check import InputError, warn
+from ..files import to_json, write_text
+
+SHOWN = 3  # sets that are named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,14 +27,19 @@ class Reliability:
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """Judgement of `n` predictions on one set of images."""
+    """Judgement of `n` predictions on one set of images.
+
+    not_finite   of how many the logits are NaN or infinite. They are misclassified; then nll, brier and
+                 rms_calibration are None, not defined, and reliability has no bins
+    """
 
     n: int
     error: float
-    nll: float
-    brier: float
-    rms_calibration: float
+    nll: float | None
+    brier: float | None
+    rms_calibration: float | None
     reliability: Reliability
+    not_finite: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,13 +53,15 @@ class Shift:
     mean        means over the corruptions: error (mCE, unnormalized), nll, brier, rms_calibration; for 1,000 classes
                 mce and relative_mce, in per cent of AlexNet's errors on ImageNet-C
     reliability of all corrupted predictions together
+
+    Numbers of probabilities are None where logits are not finite, and so are means over them.
     """
 
     subset: str
     generator: str
     errors: dict[str, list[float]]
-    pooled: dict[str, dict[str, float]]
-    mean: dict[str, float]
+    pooled: dict[str, dict[str, float | None]]
+    mean: dict[str, float | None]
     reliability: Reliability
 
 
@@ -64,11 +73,13 @@ class Calibration:
     corrupted     of the pooled severities of a corruption, mean over corruptions
     by_severity   at severities 1 to 5, mean over corruptions
     subset        over which corruptions these means are
+
+    None where logits are not finite.
     """
 
-    clean: dict[str, float]
-    corrupted: dict[str, float] | None = None
-    by_severity: list[dict[str, float]] = field(default_factory=list)
+    clean: dict[str, float | None]
+    corrupted: dict[str, float | None] | None = None
+    by_severity: list[dict[str, float | None]] = field(default_factory=list)
     subset: str = ""
 
 
@@ -80,13 +91,15 @@ class Stability:
     top5    perturbation -> unnormalized top-5 distance, 0 to 15; empty for five classes or fewer
     mean    means over the ten: flip_probability; flip_probability_spatter, with spatter in the place of snow; where
             there are more than five classes top5_distance; for 1,000 classes flip_rate, in per cent of AlexNet's
+
+    None where logits of some frame are not finite, and where a mean is over such a perturbation.
     """
 
     subset: str
     generator: str
-    flips: dict[str, float]
-    top5: dict[str, float]
-    mean: dict[str, float]
+    flips: dict[str, float | None]
+    top5: dict[str, float | None]
+    mean: dict[str, float | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,22 +123,30 @@ class Spectrum:
 
 @dataclass(frozen=True, kw_only=True)
 class UnderAttack:
-    """`n` images under one attack: the accuracy in per cent, and how logits are spread; None if none is finite."""
+    """`n` images under one attack: the accuracy in per cent, and how logits are spread; None if none is finite.
+
+    not_finite   images whose logits are NaN or infinite: they are misclassified
+    """
 
     n: int
     accuracy: float
     logits: Distribution | None
+    not_finite: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class FromSource:
-    """`n` images that `attack` made for another model, the run `seed` of the recipe `source`: accuracy in per cent."""
+    """`n` images that `attack` made for another model, the run `seed` of the recipe `source`: accuracy in per cent.
+
+    not_finite   as in `UnderAttack`
+    """
 
     source: str
     seed: int | None
     attack: str
     n: int
     accuracy: float
+    not_finite: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +175,10 @@ class Attacks:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Everything that was found about one trained model; None where no suite looked."""
+    """Everything that was found about one trained model; None where no suite looked.
+
+    not_finite   sets of images with NaN or infinite logits: how many of the set's images, and of how many
+    """
 
     recipe: str
     data: str
@@ -168,10 +192,11 @@ class Evaluation:
     spectrum: Spectrum | None = None
     attacks: Attacks | None = None
     about: dict[str, Any] = field(default_factory=dict)
+    not_finite: dict[str, list[int]] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Write as JSON, atomically."""
-        write_text(path, json.dumps(asdict(self), indent=1) + "\n")
+        write_text(path, to_json(asdict(self), indent=1) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> "Evaluation":
@@ -181,6 +206,29 @@ class Evaluation:
             return cls(**{**raw, **{key: make(raw[key]) for key, make in _PARTS.items() if raw.get(key) is not None}})
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path}: not an evaluation ({error}); make one with 'elinvar evaluate'") from error
+
+
+def lost_in_words(sets: Mapping[str, Sequence[int]]) -> str:
+    """Where logits are not finite.
+
+    >>> lost_in_words({"clean": [72, 500]})
+    '72 of 500 outputs are not finite (clean)'
+    """
+    texts = [
+        f"{count:,} of {of:,}{'' if place else ' outputs are not finite'} ({name.replace('_', ' ')})"
+        for place, (name, (count, of)) in enumerate(sets.items())
+    ]
+    rest = f", and some of {len(texts) - SHOWN} more sets" if len(texts) > SHOWN else ""
+    return ", ".join(texts[:SHOWN]) + rest
+
+
+def warn_of_lost(name: str, sets: Mapping[str, Sequence[int]]) -> None:
+    """Warn of the logits of the model `name` that are not finite, if there are any."""
+    if sets:
+        warn(
+            f"{name}: {lost_in_words(sets)}; they count as misclassified, and what needs their probabilities is not "
+            "defined"
+        )
 
 
 def _scores(raw: dict[str, Any]) -> Scores:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from ..attacks.robustness import NATURAL
 from ..infer.black_box import ATTACK
 from ..infer.evaluation import Attacks, Evaluation
-from .result import Groups, RunResult, by_recipe, label, printable
+from .result import Groups, RunResult, by_recipe, label, printable, run_name
 from .statistics import Summary
 from .suites import Row, tabled
 from .table import Cell, Heading, Table
@@ -116,7 +116,7 @@ def _about_matrix(told: Sequence[Attacks], alone: Sequence[str]) -> list[str]:
 def logits(groups: Groups) -> Table | None:
     """How all logits are spread, on the images as they are and under the longest search on all of them."""
 
-    def numbers(evaluation: Evaluation) -> dict[str, float]:
+    def numbers(evaluation: Evaluation) -> dict[str, float | None]:
         return {} if evaluation.attacks is None else _spread(evaluation.attacks)
 
     rows = []
@@ -128,8 +128,8 @@ def logits(groups: Groups) -> Table | None:
     return tabled("How logits are spread", groups, numbers, rows, notes)
 
 
-def _spread(attacks: Attacks) -> dict[str, float]:
-    found = {"flat": attacks.flat}
+def _spread(attacks: Attacks) -> dict[str, float | None]:
+    found: dict[str, float | None] = {"flat": attacks.flat}
     for place in (NATURAL, LONGEST):
         of = attacks.results[place].logits if place in attacks.results else None
         if of is not None:
@@ -148,12 +148,7 @@ def doubts(results: Sequence[RunResult]) -> list[tuple[str, tuple[str, ...]]] | 
     if not _told({"": results}):
         return None
     return [
-        (_run(result), tuple(result.evaluation.attacks.warnings))
+        (run_name(result), tuple(result.evaluation.attacks.warnings))
         for result in results
         if result.evaluation.attacks is not None and result.evaluation.attacks.warnings
     ]
-
-
-def _run(result: RunResult) -> str:
-    name = printable(result.name)
-    return name if result.seed is None else f"{name}, seed {result.seed}"

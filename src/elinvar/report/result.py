@@ -1,5 +1,6 @@
 """What a report is made from: judged runs as plain data, grouped by recipe, and the measures that tables show."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,7 +36,11 @@ Groups = Mapping[str, Sequence[RunResult]]  # runs by recipe, in the order of th
 
 @dataclass(frozen=True)
 class Measure:
-    """One number of an evaluation, where lower is better. `of` gives None where the evaluation did not look."""
+    """One number of an evaluation, where lower is better.
+
+    `of` gives None where the evaluation did not look, and NaN where it looked at logits that are not finite, of which
+    the number is not defined.
+    """
 
     name: str
     unit: str
@@ -48,16 +53,35 @@ class Measure:
 
     def values(self, runs: Sequence[RunResult]) -> list[float]:
         """The measure of every run that has it."""
-        found = (self.of(run.evaluation) for run in runs)
-        return [value for value in found if value is not None]
+        return [value for value in self._looked(runs) if not math.isnan(value)]
+
+    def undefined(self, runs: Sequence[RunResult]) -> bool:
+        """Whether some run was looked at and has no such number."""
+        return any(math.isnan(value) for value in self._looked(runs))
+
+    def _looked(self, runs: Sequence[RunResult]) -> list[float]:
+        return [value for run in runs if (value := self.of(run.evaluation)) is not None]
+
+
+def _told(value: float | None) -> float:
+    """A number of an evaluation that looked."""
+    return math.nan if value is None else value
+
+
+def _clean(key: str) -> Callable[[Evaluation], float | None]:
+    return lambda evaluation: _told(getattr(evaluation.clean, key))
 
 
 def _under_shift(key: str) -> Callable[[Evaluation], float | None]:
-    return lambda evaluation: None if evaluation.shift is None else evaluation.shift.mean.get(key)
+    def of(evaluation: Evaluation) -> float | None:
+        looked = evaluation.shift is not None and key in evaluation.shift.mean
+        return _told(evaluation.shift.mean[key]) if evaluation.shift is not None and looked else None
+
+    return of
 
 
 def _flips(evaluation: Evaluation) -> float | None:
-    return None if evaluation.stability is None else evaluation.stability.mean["flip_probability"]
+    return None if evaluation.stability is None else _told(evaluation.stability.mean["flip_probability"])
 
 
 def _under_attack(evaluation: Evaluation) -> float | None:
@@ -73,11 +97,11 @@ MEASURES = (
     ATTACK_ERROR,
     Measure("mCE, AlexNet = 100", "%", 1, _under_shift("mce")),
     Measure("relative mCE, AlexNet = 100", "%", 1, _under_shift("relative_mce")),
-    Measure("NLL clean", "", 3, lambda evaluation: evaluation.clean.nll),
+    Measure("NLL clean", "", 3, _clean("nll")),
     Measure("NLL corrupted", "", 3, _under_shift("nll")),
-    Measure("RMS calibration error clean", "%", 2, lambda evaluation: evaluation.clean.rms_calibration),
+    Measure("RMS calibration error clean", "%", 2, _clean("rms_calibration")),
     Measure("RMS calibration error corrupted", "%", 2, _under_shift("rms_calibration")),
-    Measure("Brier clean", "", 3, lambda evaluation: evaluation.clean.brier),
+    Measure("Brier clean", "", 3, _clean("brier")),
     Measure("Brier corrupted", "", 3, _under_shift("brier")),
     Measure("mean flip probability", "%", 2, _flips),
 )
@@ -139,6 +163,12 @@ def corruption_errors(runs: Sequence[RunResult]) -> dict[str, list[float]]:
 def printable(text: str) -> str:
     """`text` on one line, without control characters, which terminals obey and XML refuses."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def run_name(result: RunResult) -> str:
+    """A run as people name it."""
+    name = printable(result.name)
+    return name if result.seed is None else f"{name}, seed {result.seed}"
 
 
 def label(name: str) -> str:

@@ -12,7 +12,7 @@ from .result import Groups, RunResult, by_recipe, label, printable
 from .statistics import Summary
 from .table import Cell, Heading, Table
 
-Numbers = Callable[[Evaluation], Mapping[str, float]]
+Numbers = Callable[[Evaluation], Mapping[str, float | None]]
 CALIBRATION = {
     "ece": ("expected calibration error, 15 equal bins, %", 2),
     "adaptive_ece": ("expected calibration error, 10 bins of equal mass, %", 2),
@@ -45,18 +45,26 @@ class Row:
 
 
 def tabled(title: str, groups: Groups, numbers: Numbers, rows: Iterable[Row], notes: Sequence[str]) -> Table | None:
-    """A column for each recipe, without the rows that no run has; None if that leaves nothing."""
+    """A column for each recipe, without the rows that no run has; None if that leaves nothing.
+
+    A number that is None was looked for and is not defined.
+    """
     found = {name: [numbers(run.evaluation) for run in runs] for name, runs in groups.items()}
     kept, cells = [], []
     for row in rows:
-        values = [[of[row.key] for of in runs if row.key in of] for runs in found.values()]
-        if any(values):
+        looked = [[of[row.key] for of in runs if row.key in of] for runs in found.values()]
+        if any(looked):
             kept.append(Heading(row.heading))
-            cells.append(tuple(Cell(Summary.of(column), row.decimals) if column else None for column in values))
+            cells.append(tuple(_cell(column, row.decimals) for column in looked))
     if not kept:
         return None
     columns = tuple(Heading(name, len(runs)) for name, runs in groups.items())
     return Table(title=title, rows=tuple(kept), columns=columns, cells=tuple(cells), notes=tuple(notes))
+
+
+def _cell(column: Sequence[float | None], decimals: int) -> Cell | None:
+    defined = [value for value in column if value is not None]
+    return Cell(Summary.of(defined) if defined else None, decimals) if column else None
 
 
 def _evaluations(groups: Groups) -> list[Evaluation]:
@@ -70,7 +78,7 @@ def extra(groups: Groups) -> Table | None:
         return None
     names = shifts[0].errors
 
-    def numbers(found: Evaluation) -> dict[str, float]:
+    def numbers(found: Evaluation) -> dict[str, float | None]:
         if found.extra is None:
             return {}
         return {"mean": found.extra.mean["error"]} | {name: sum(e) / len(e) for name, e in found.extra.errors.items()}
@@ -86,7 +94,7 @@ def stability(groups: Groups) -> Table | None:
     if not told:
         return None
 
-    def numbers(found: Evaluation) -> dict[str, float]:
+    def numbers(found: Evaluation) -> dict[str, float | None]:
         if found.stability is None:
             return {}
         return found.stability.flips | {f"mean {key}": value for key, value in found.stability.mean.items()}
@@ -106,7 +114,7 @@ def frequencies(groups: Groups) -> Table | None:
     if not told:
         return None
 
-    def numbers(found: Evaluation) -> dict[str, float]:
+    def numbers(found: Evaluation) -> dict[str, float | None]:
         if found.spectrum is None:
             return {}
         return {"mean": found.spectrum.mean, "needed": float(found.spectrum.needed_bandwidth), **found.spectrum.bands}
@@ -119,7 +127,7 @@ def calibration(groups: Groups) -> Table | None:
     """Further measures of calibration."""
     told = [found.calibration for found in _evaluations(groups) if found.calibration is not None]
 
-    def numbers(found: Evaluation) -> dict[str, float]:
+    def numbers(found: Evaluation) -> dict[str, float | None]:
         if found.calibration is None:
             return {}
         clean = {f"clean {key}": value for key, value in found.calibration.clean.items()}
