@@ -22,10 +22,13 @@ from ..infer import Predictor
 from ..models.constants import Constants, own_constants, tell_constants, tell_size, unwrapped
 from ..models.imports import find
 from ..models.standardize import Standardize, Standardized
+from ..outputs import probabilities_sure
 from ..precision import Compute
 from ..recipe import Infer
 from ..train import load_into, read_weights
 
+OUTPUTS = ("logits", "probabilities")
+LOOK = 8  # images that a model is tried on first
 SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".tar")
 NETWORK, STANDARDIZE = "network.", "standardize."  # parts of our own files
 
@@ -34,7 +37,8 @@ NETWORK, STANDARDIZE = "network.", "standardize."  # parts of our own files
 class Making:
     """How a model is made: its name or import path, its options, and the constants that standardize its images.
 
-    key   which part of a file of weights is meant
+    key       which part of a file of weights is meant
+    outputs   what it returns: "logits" or "probabilities"
     """
 
     model: str | None
@@ -42,6 +46,7 @@ class Making:
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
     key: str | None = None
+    outputs: str = "logits"
 
 
 @dataclass(frozen=True)
@@ -87,13 +92,14 @@ def from_weights(path: Path, data: DataSet, how: Making) -> Candidate:
     inner = {name.removeprefix(NETWORK): value for name, value in state.items() if name.startswith(NETWORK)}
     load_into(made.model.network, inner, source=path)
     kept = {name: value for name in ("mean", "std") if (value := state.get(f"{STANDARDIZE}{name}")) is not None}
-    about = {} if kept else _constants(path.stem, how.model, made, data, how)
+    about: dict[str, Any] = {} if kept else _constants(path.stem, how.model, made, data, how)
     for name, value in kept.items():
         if getattr(how, name) is None:
             made.model.standardize.get_buffer(name).copy_(value)
     with path.open("rb") as file:
         digest = sha256(file.read()).hexdigest()
-    return Candidate(path.stem, made.model, {"model": how.model, "weights": f"{path.name}, SHA-256 {digest}", **about})
+    about = {"model": how.model, "weights": f"{path.name}, SHA-256 {digest}", **about}
+    return _candidate(path.stem, made.model, about, how)
 
 
 def from_import(path: str, data: DataSet, how: Making) -> Candidate:
@@ -105,7 +111,13 @@ def from_import(path: str, data: DataSet, how: Making) -> Candidate:
     name = re.sub(r"\W+", "-", path).strip("-")
     made = _made(path, data, how)
     about = _constants(name, path, made, data, how)
-    return Candidate(name, made.model, {"model": path, "options": dict(how.options), **about})
+    return _candidate(name, made.model, {"model": path, "options": dict(how.options), **about}, how)
+
+
+def _candidate(name: str, model: Standardized, about: dict[str, Any], how: Making) -> Candidate:
+    if how.outputs == "logits":
+        return Candidate(name, model, about)
+    return Candidate(name, models.LogProbabilities(model), {**about, "outputs": "probabilities, as logarithms"})
 
 
 class _Made(NamedTuple):
@@ -158,23 +170,31 @@ def _constants(name: str, path: str, made: _Made, data: DataSet, how: Making) ->
 
 
 def predictor(candidate: Candidate, data: DataSet, compute: Compute) -> Predictor:
-    """The candidate as a function of images, after one image has gone through it.
+    """The candidate as a function of images, after a few images have gone through it.
 
-    Raises `InputError` for a model that fails, or whose output is not one number for each class.
+    Raises `InputError` for a model that fails, whose output is not one number for each class, or is probabilities.
     """
     found = Predictor(compute.place(candidate.model), Infer(), compute)
-    images = next(iter(data.test.batches(torch.arange(1), 1, workers=0))).images
+    count = min(LOOK, len(data.test))
+    images = next(iter(data.test.batches(torch.arange(count), count, workers=0))).images
+    shape = tuple(images.shape[1:])
     try:
         logits = found(images)
+    except InputError as error:
+        raise InputError(f"{candidate.name}: fails on images of shape {shape}: {error}") from error
     except Exception as error:  # a stranger's model may raise anything
         raise InputError(
-            f"{candidate.name}: fails on images of shape {tuple(images.shape[1:])} "
-            f"({type(error).__name__}: {_line(error)})"
+            f"{candidate.name}: fails on images of shape {shape} ({type(error).__name__}: {_line(error)})"
         ) from error
-    if tuple(logits.shape) != (1, len(data.classes)):
+    if tuple(logits.shape) != (count, len(data.classes)):
         raise InputError(
             f"{candidate.name}: gives {tuple(logits.shape[1:])} numbers for an image, expected one logit for each of "
             f"the {len(data.classes)} classes of {data.name}"
+        )
+    if probabilities_sure(logits):
+        raise InputError(
+            f"{candidate.name}: returns probabilities (rows of at least 0 that sum to 1), expected logits, whose "
+            "softmax is taken; say --outputs probabilities"
         )
     return found
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from ..check import InputError
+from ..check import InputError, unknown
 from ..infer import DEFAULT, SUITES, black_box
 from ..precision import Precision
 from ..report import RunResult, attack_tables, doubts, headline, write_report
 from ..report.result import by_recipe
 from .attacking import add_attacks, plan
+from .candidates import OUTPUTS
 from .judging import Judged, SetsBar, Wanted, judged
 from .options import (
     Parser,
@@ -90,6 +91,10 @@ def _parser() -> Parser:
     made.add_argument(
         "--std", type=str, default=None, metavar="R,G,B", help="other models: what their images are then divided by"
     )
+    made.add_argument(
+        "--outputs", type=str, default="logits", metavar="KIND",
+        help="other models: what they return, logits or probabilities, of which the logarithm is taken",
+    )  # fmt: skip
     made.add_argument("--name", type=str, default=None, help="another model's name in the report")
     made.add_argument("--out", type=str, default="runs/evaluated", help="where other models' findings go")
     made.add_argument("--precision", type=str, default="float32", help="other models: float32, bfloat16 or auto")
@@ -103,6 +108,8 @@ def run(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(list(arguments))
     if options.precision not in set(Precision):
         raise InputError(f"--precision: got {options.precision!r}, expected {', '.join(Precision)}")
+    if options.outputs not in OUTPUTS:
+        raise unknown("kind of outputs", options.outputs, OUTPUTS)
     if options.name is not None and len(options.runs) > 1:
         raise InputError(f"--name: names one model, and {len(options.runs)} are given")
     suites = words(options.suites)
