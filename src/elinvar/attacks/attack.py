@@ -19,6 +19,7 @@ from .rules import Rule
 from .search import Search
 from .still import Mode, still
 from .threat import Bounds, Threat
+from .units import check_lengths, check_units
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +44,9 @@ class Attack:
 
     An attack is called with a model, images and targets: see `__call__`, or the functions `fgsm`, `pgd` and `spsa`.
 
-    Raises `InputError` for counts below 1 (steps: 0), bounds in the wrong order, and restarts of an attack that
-    draws nothing.
+    Raises `InputError` for counts below 1 (steps: 0), bounds in the wrong order, restarts of an attack that draws
+    nothing, and sizes in another unit than the images (eps, step or delta beyond the bounds: 8 for 8/255). Warns of an
+    eps that turns every image into grey.
 
     >>> from elinvar.attacks import L2, Steepest
     >>> Attack(threat=L2(0.5), steps=10, rule=Steepest(step=0.125)).random_start
@@ -72,6 +74,7 @@ class Attack:
             raise InputError(f"bounds: got {self.bounds}, expected the lowest value of an image, then the highest")
         if self.restarts > 1 and not (self.random_start or self.estimator.draws):
             raise InputError(f"{self.restarts} restarts from the same point give one result; set random_start=True")
+        check_units(self.threat, self.rule, self.estimator, self.bounds)
 
     def __call__(
         self,
@@ -107,6 +110,7 @@ class Attack:
         leaves would change the statistics of those who stay. Warns of a model that returns probabilities.
         """
         check_images(images, self.bounds)
+        check_lengths(self.threat, self.rule, self.bounds, images[0].numel() if len(images) else 1)
         check_targets(targets, len(images))
         check_keys(keys, len(images))
         if self.early_stop and mode == "batch":
