@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float, Shaped
@@ -77,6 +78,6 @@ class Standardized(nn.Module):
         self.network = network
         self.classes = classes
 
-    def forward(self, images: Shaped[Tensor, "n c h w"]) -> Tensor:
-        logits: Tensor = self.network(self.standardize(images))
-        return logits
+    def forward(self, images: Shaped[Tensor, "n c h w"]) -> Any:
+        """What the network returns: logits, or whatever `outputs` then tells from logits."""
+        return self.network(self.standardize(images))
