@@ -142,8 +142,8 @@ class _File:
             name
             for name, value in self.table.items()
             if not any(name.startswith(place) for place in found)
-            and not _scalar(value)
             and not name.endswith((EXTRA, *CONSTANTS))
+            and value.ndim
         ]
         place = found[0].removesuffix(".")
         if len(rest) >= used and not isinstance(_inside(self.raw, place), Mapping):
