@@ -1,5 +1,6 @@
 """How logits are spread: what regularizers of logits change, and what fools attacks."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -21,7 +22,7 @@ class Distribution:
     edges       len(counts) + 1 edges of equal intervals from `low` to `high`
     counts      logits in each interval, the upper edge counting only in the last one
     margin      mean over the images of the largest logit minus the second largest, of images where both are finite;
-                None if there is no such image
+                NaN if there is no such image
     """
 
     values: int
@@ -32,7 +33,7 @@ class Distribution:
     infinite: int
     edges: tuple[float, ...]
     counts: tuple[int, ...]
-    margin: float | None
+    margin: float
 
     @property
     def range(self) -> float:
@@ -46,7 +47,8 @@ class Distribution:
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> "Distribution":
         """What `to_dict` gave."""
-        return cls(**{**raw, "edges": tuple(raw["edges"]), "counts": tuple(raw["counts"])})
+        margin = math.nan if raw["margin"] is None else raw["margin"]  # JSON has no NaN
+        return cls(**{**raw, "margin": margin, "edges": tuple(raw["edges"]), "counts": tuple(raw["counts"])})
 
     @classmethod
     def of(cls, logits: Float[Tensor, "n classes"], *, bins: int = 50) -> "Distribution":
@@ -77,5 +79,5 @@ class Distribution:
             infinite=wide.numel() - len(finite),
             edges=tuple(edges.tolist()),
             counts=tuple(int(count) for count in counts.tolist()),
-            margin=apart.mean().item() if len(apart) else None,
+            margin=apart.mean().item() if len(apart) else math.nan,
         )

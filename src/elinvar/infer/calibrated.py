@@ -1,19 +1,19 @@
 """Measures of calibration beyond those of every set: several binnings, the sign of the gap, severities."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from .. import metrics
 from .evaluation import Calibration
 from .predictions import Predictions
 
-Measures = dict[str, float | None]
 NAMES = ("rms", "ece", "adaptive_ece", "mce", "overconfidence", "brier", "top_label_brier", "nll")
 
 
-def measures(found: Predictions) -> Measures:
-    """All measures of one set of predictions: gaps in per cent, scores as they are; None if logits are not finite."""
+def measures(found: Predictions) -> dict[str, float]:
+    """All measures of one set of predictions: gaps in per cent, scores as they are; NaN if logits are not finite."""
     if found.not_finite:
-        return dict.fromkeys(NAMES)
+        return dict.fromkeys(NAMES, math.nan)
     top = found.confidence, found.correct
     return {
         "rms": 100 * metrics.rms_calibration_error(*top),
@@ -49,7 +49,6 @@ def subset(names: Iterable[str]) -> str:
     return f"{len(given)} corruptions{kind}"
 
 
-def mean(rows: Sequence[Mapping[str, float | None]]) -> Measures:
-    """Means of each measure over rows; None where one of them is."""
-    columns = {key: [value for row in rows if (value := row[key]) is not None] for key in rows[0]}
-    return {key: sum(values) / len(rows) if len(values) == len(rows) else None for key, values in columns.items()}
+def mean(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Means of each measure over rows; NaN where one of them is."""
+    return {key: sum(row[key] for row in rows) / len(rows) for key in rows[0]}

@@ -1,9 +1,11 @@
 """What an evaluation found, as plain data that is written next to a run and read by reports.
 
-Errors and calibration errors are in per cent, NLL in nats, Brier scores between 0 and 1 (top label).
+Errors and calibration errors are in per cent, NLL in nats, Brier scores between 0 and 1 (top label). What is not
+defined is NaN, and null in JSON.
 """
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -30,14 +32,14 @@ class Scores:
     """Judgement of `n` predictions on one set of images.
 
     not_finite   of how many the logits are NaN or infinite. They are misclassified; then nll, brier and
-                 rms_calibration are None, not defined, and reliability has no bins
+                 rms_calibration are NaN, not defined, and reliability has no bins
     """
 
     n: int
     error: float
-    nll: float | None
-    brier: float | None
-    rms_calibration: float | None
+    nll: float
+    brier: float
+    rms_calibration: float
     reliability: Reliability
     not_finite: int = 0
 
@@ -54,14 +56,14 @@ class Shift:
                 mce and relative_mce, in per cent of AlexNet's errors on ImageNet-C
     reliability of all corrupted predictions together
 
-    Numbers of probabilities are None where logits are not finite, and so are means over them.
+    Numbers of probabilities are NaN where logits are not finite, and so are means over them.
     """
 
     subset: str
     generator: str
     errors: dict[str, list[float]]
-    pooled: dict[str, dict[str, float | None]]
-    mean: dict[str, float | None]
+    pooled: dict[str, dict[str, float]]
+    mean: dict[str, float]
     reliability: Reliability
 
 
@@ -74,12 +76,12 @@ class Calibration:
     by_severity   at severities 1 to 5, mean over corruptions
     subset        over which corruptions these means are
 
-    None where logits are not finite.
+    NaN where logits are not finite.
     """
 
-    clean: dict[str, float | None]
-    corrupted: dict[str, float | None] | None = None
-    by_severity: list[dict[str, float | None]] = field(default_factory=list)
+    clean: dict[str, float]
+    corrupted: dict[str, float] | None = None
+    by_severity: list[dict[str, float]] = field(default_factory=list)
     subset: str = ""
 
 
@@ -92,14 +94,14 @@ class Stability:
     mean    means over the ten: flip_probability; flip_probability_spatter, with spatter in the place of snow; where
             there are more than five classes top5_distance; for 1,000 classes flip_rate, in per cent of AlexNet's
 
-    None where logits of some frame are not finite, and where a mean is over such a perturbation.
+    NaN where logits of some frame are not finite, and where a mean is over such a perturbation.
     """
 
     subset: str
     generator: str
-    flips: dict[str, float | None]
-    top5: dict[str, float | None]
-    mean: dict[str, float | None]
+    flips: dict[str, float]
+    top5: dict[str, float]
+    mean: dict[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,12 +233,28 @@ def warn_of_lost(name: str, sets: Mapping[str, Sequence[int]]) -> None:
         )
 
 
+def _defined(raw: Any) -> Any:
+    """NaN for null, in what holds numbers alone."""
+    if isinstance(raw, dict):
+        return {key: _defined(value) for key, value in raw.items()}
+    if isinstance(raw, list):
+        return [_defined(value) for value in raw]
+    return math.nan if raw is None else raw
+
+
 def _scores(raw: dict[str, Any]) -> Scores:
-    return Scores(**{**raw, "reliability": Reliability(**raw["reliability"])})
+    return Scores(**{**_defined(raw), "reliability": Reliability(**raw["reliability"])})
 
 
 def _shift(raw: dict[str, Any]) -> Shift:
-    return Shift(**{**raw, "reliability": Reliability(**raw["reliability"])})
+    return Shift(**{**_defined(raw), "reliability": Reliability(**raw["reliability"])})
+
+
+def _calibration(raw: dict[str, Any]) -> Calibration:
+    kept: dict[str, Any] = {
+        key: value if key == "corrupted" and value is None else _defined(value) for key, value in raw.items()
+    }
+    return Calibration(**kept)
 
 
 def _attacks(raw: dict[str, Any]) -> Attacks:
@@ -253,8 +271,8 @@ _PARTS: dict[str, Callable[[dict[str, Any]], object]] = {
     "clean": _scores,
     "shift": _shift,
     "extra": _shift,
-    "calibration": lambda raw: Calibration(**raw),
-    "stability": lambda raw: Stability(**raw),
+    "calibration": _calibration,
+    "stability": lambda raw: Stability(**_defined(raw)),
     "spectrum": lambda raw: Spectrum(**raw),
     "attacks": _attacks,
 }

@@ -13,7 +13,7 @@ from ..data import Split
 from ..data.corrupting import corrupt as corrupt
 from ..outputs import probabilities_sure
 from .attacked import AttackPlan, Stage, robustness, sets, summary
-from .calibrated import Measures, calibration, mean, subset
+from .calibrated import calibration, mean, subset
 from .evaluation import Attacks, Calibration, Scores, Shift, Spectrum, Stability
 from .images import SEVERITIES as SEVERITIES
 from .images import CorruptedImages, Generated
@@ -79,7 +79,7 @@ def judge(
     AugMix's unnormalized mCE. Calibration under shift pools the five severities of a corruption, then averages over
     corruptions.
 
-    Logits that are not finite count as misclassified; they are counted, and what needs their probabilities is None.
+    Logits that are not finite count as misclassified; they are counted, and what needs their probabilities is NaN.
 
     Raises `InputError` for an unknown suite, an empty split, corrupted images that cannot be had, and a model that
     returns probabilities.
@@ -215,7 +215,7 @@ def _summary(found: dict[str, list[Predictions]], generator: str) -> Shift:
     """What is reported about the corruptions of one subset."""
     errors = {name: [part.error for part in parts] for name, parts in found.items()}
     pooled = {name: Predictions.pooled(parts).scores() for name, parts in found.items()}
-    rows: dict[str, Measures] = {
+    rows = {
         name: {"error": of.error, "nll": of.nll, "brier": of.brier, "rms_calibration": of.rms_calibration}
         for name, of in pooled.items()
     }

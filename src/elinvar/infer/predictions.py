@@ -1,5 +1,6 @@
 """Predictions reduced to what metrics need: one forward over the images serves every number that is asked for later."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -82,9 +83,9 @@ class Predictions:
             return Scores(
                 n=len(self.targets),
                 error=self.error,
-                nll=None,
-                brier=None,
-                rms_calibration=None,
+                nll=math.nan,
+                brier=math.nan,
+                rms_calibration=math.nan,
                 reliability=none,
                 not_finite=lost,
             )

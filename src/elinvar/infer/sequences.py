@@ -134,7 +134,7 @@ def stability(found: Mapping[str, Mapping[str, Tensor]], generator: str, classes
     if classes == IMAGENET_CLASSES:
         mean["flip_rate"] = _over(metrics.mean_flip_rate, {name: flip / 100 for name, flip in flips.items()})
     subset = f"{len(metrics.PERTURBATION_SUBSETS['benchmark'])} perturbations of the benchmark, snow among them"
-    return Stability(subset=subset, generator=generator, flips=_known(flips), top5=_known(top5), mean=_known(mean))
+    return Stability(subset=subset, generator=generator, flips=flips, top5=top5, mean=mean)
 
 
 def _over(measure: Callable[..., float], numbers: Mapping[str, float], subset: str = "benchmark") -> float:
@@ -142,8 +142,3 @@ def _over(measure: Callable[..., float], numbers: Mapping[str, float], subset: s
     if any(math.isnan(numbers[name]) for name in metrics.PERTURBATION_SUBSETS[subset]):
         return math.nan
     return float(measure(numbers, subset=subset))
-
-
-def _known(numbers: Mapping[str, float]) -> dict[str, float | None]:
-    """None for NaN."""
-    return {name: None if math.isnan(number) else number for name, number in numbers.items()}

@@ -116,7 +116,7 @@ def _about_matrix(told: Sequence[Attacks], alone: Sequence[str]) -> list[str]:
 def logits(groups: Groups) -> Table | None:
     """How all logits are spread, on the images as they are and under the longest search on all of them."""
 
-    def numbers(evaluation: Evaluation) -> dict[str, float | None]:
+    def numbers(evaluation: Evaluation) -> dict[str, float]:
         return {} if evaluation.attacks is None else _spread(evaluation.attacks)
 
     rows = []
@@ -128,8 +128,8 @@ def logits(groups: Groups) -> Table | None:
     return tabled("How logits are spread", groups, numbers, rows, notes)
 
 
-def _spread(attacks: Attacks) -> dict[str, float | None]:
-    found: dict[str, float | None] = {"flat": attacks.flat}
+def _spread(attacks: Attacks) -> dict[str, float]:
+    found = {"flat": attacks.flat}
     for place in (NATURAL, LONGEST):
         of = attacks.results[place].logits if place in attacks.results else None
         if of is not None:

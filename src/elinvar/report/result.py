@@ -63,25 +63,12 @@ class Measure:
         return [value for run in runs if (value := self.of(run.evaluation)) is not None]
 
 
-def _told(value: float | None) -> float:
-    """A number of an evaluation that looked."""
-    return math.nan if value is None else value
-
-
-def _clean(key: str) -> Callable[[Evaluation], float | None]:
-    return lambda evaluation: _told(getattr(evaluation.clean, key))
-
-
 def _under_shift(key: str) -> Callable[[Evaluation], float | None]:
-    def of(evaluation: Evaluation) -> float | None:
-        looked = evaluation.shift is not None and key in evaluation.shift.mean
-        return _told(evaluation.shift.mean[key]) if evaluation.shift is not None and looked else None
-
-    return of
+    return lambda evaluation: None if evaluation.shift is None else evaluation.shift.mean.get(key)
 
 
 def _flips(evaluation: Evaluation) -> float | None:
-    return None if evaluation.stability is None else _told(evaluation.stability.mean["flip_probability"])
+    return None if evaluation.stability is None else evaluation.stability.mean["flip_probability"]
 
 
 def _under_attack(evaluation: Evaluation) -> float | None:
@@ -97,11 +84,11 @@ MEASURES = (
     ATTACK_ERROR,
     Measure("mCE, AlexNet = 100", "%", 1, _under_shift("mce")),
     Measure("relative mCE, AlexNet = 100", "%", 1, _under_shift("relative_mce")),
-    Measure("NLL clean", "", 3, _clean("nll")),
+    Measure("NLL clean", "", 3, lambda evaluation: evaluation.clean.nll),
     Measure("NLL corrupted", "", 3, _under_shift("nll")),
-    Measure("RMS calibration error clean", "%", 2, _clean("rms_calibration")),
+    Measure("RMS calibration error clean", "%", 2, lambda evaluation: evaluation.clean.rms_calibration),
     Measure("RMS calibration error corrupted", "%", 2, _under_shift("rms_calibration")),
-    Measure("Brier clean", "", 3, _clean("brier")),
+    Measure("Brier clean", "", 3, lambda evaluation: evaluation.clean.brier),
     Measure("Brier corrupted", "", 3, _under_shift("brier")),
     Measure("mean flip probability", "%", 2, _flips),
 )

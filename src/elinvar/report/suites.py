@@ -1,6 +1,7 @@
 """What the suites beyond clean and corrupted images found: a table for each, and the picture of frequencies."""
 
 import base64
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,7 +13,7 @@ from .result import Groups, RunResult, by_recipe, label, printable
 from .statistics import Summary
 from .table import Cell, Heading, Table
 
-Numbers = Callable[[Evaluation], Mapping[str, float | None]]
+Numbers = Callable[[Evaluation], Mapping[str, float]]
 CALIBRATION = {
     "ece": ("expected calibration error, 15 equal bins, %", 2),
     "adaptive_ece": ("expected calibration error, 10 bins of equal mass, %", 2),
@@ -47,7 +48,7 @@ class Row:
 def tabled(title: str, groups: Groups, numbers: Numbers, rows: Iterable[Row], notes: Sequence[str]) -> Table | None:
     """A column for each recipe, without the rows that no run has; None if that leaves nothing.
 
-    A number that is None was looked for and is not defined.
+    A number that is NaN was looked for and is not defined.
     """
     found = {name: [numbers(run.evaluation) for run in runs] for name, runs in groups.items()}
     kept, cells = [], []
@@ -62,8 +63,8 @@ def tabled(title: str, groups: Groups, numbers: Numbers, rows: Iterable[Row], no
     return Table(title=title, rows=tuple(kept), columns=columns, cells=tuple(cells), notes=tuple(notes))
 
 
-def _cell(column: Sequence[float | None], decimals: int) -> Cell | None:
-    defined = [value for value in column if value is not None]
+def _cell(column: Sequence[float], decimals: int) -> Cell | None:
+    defined = [value for value in column if not math.isnan(value)]
     return Cell(Summary.of(defined) if defined else None, decimals) if column else None
 
 
@@ -78,7 +79,7 @@ def extra(groups: Groups) -> Table | None:
         return None
     names = shifts[0].errors
 
-    def numbers(found: Evaluation) -> dict[str, float | None]:
+    def numbers(found: Evaluation) -> dict[str, float]:
         if found.extra is None:
             return {}
         return {"mean": found.extra.mean["error"]} | {name: sum(e) / len(e) for name, e in found.extra.errors.items()}
@@ -94,7 +95,7 @@ def stability(groups: Groups) -> Table | None:
     if not told:
         return None
 
-    def numbers(found: Evaluation) -> dict[str, float | None]:
+    def numbers(found: Evaluation) -> dict[str, float]:
         if found.stability is None:
             return {}
         return found.stability.flips | {f"mean {key}": value for key, value in found.stability.mean.items()}
@@ -114,7 +115,7 @@ def frequencies(groups: Groups) -> Table | None:
     if not told:
         return None
 
-    def numbers(found: Evaluation) -> dict[str, float | None]:
+    def numbers(found: Evaluation) -> dict[str, float]:
         if found.spectrum is None:
             return {}
         return {"mean": found.spectrum.mean, "needed": float(found.spectrum.needed_bandwidth), **found.spectrum.bands}
@@ -127,7 +128,7 @@ def calibration(groups: Groups) -> Table | None:
     """Further measures of calibration."""
     told = [found.calibration for found in _evaluations(groups) if found.calibration is not None]
 
-    def numbers(found: Evaluation) -> dict[str, float | None]:
+    def numbers(found: Evaluation) -> dict[str, float]:
         if found.calibration is None:
             return {}
         clean = {f"clean {key}": value for key, value in found.calibration.clean.items()}
