@@ -299,3 +299,9 @@ def test_constants_of_our_own_files_are_kept_unless_others_are_given(tmp_path: P
     assert (LAST["lowest"], said) == (-1.0, "")
     evaluated(capsys, tmp_path / "b", *words, "--mean", "0.5,0.5,0.5")
     assert LAST["lowest"] == -2.0
+
+
+def test_options_of_other_models_are_no_options_of_runs(tmp_path: Path, capsys: Capture) -> None:
+    for words in (["--mean", "0,0,0"], ["--outputs", "probabilities"], ["--weights-key", "ema"], ["--option", "a=1"]):
+        line = complaint(capsys, tmp_path, str(tmp_path), *words)
+        assert f"{words[0]}: is for weights and importable models, and only runs are given" in line

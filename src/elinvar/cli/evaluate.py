@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from rich.progress import Progress
 
@@ -13,7 +14,7 @@ from ..precision import Precision
 from ..report import RunResult, attack_tables, doubts, headline, write_report
 from ..report.result import by_recipe
 from .attacking import add_attacks, plan
-from .candidates import OUTPUTS
+from .candidates import OUTPUTS, is_importable, is_weights
 from .judging import Judged, SetsBar, Wanted, judged
 from .options import (
     Parser,
@@ -110,6 +111,7 @@ def run(arguments: Sequence[str]) -> int:
         raise InputError(f"--precision: got {options.precision!r}, expected {', '.join(Precision)}")
     if options.outputs not in OUTPUTS:
         raise unknown("kind of outputs", options.outputs, OUTPUTS)
+    _check_for_others(options)
     if options.name is not None and len(options.runs) > 1:
         raise InputError(f"--name: names one model, and {len(options.runs)} are given")
     suites = words(options.suites)
@@ -139,6 +141,17 @@ def run(arguments: Sequence[str]) -> int:
             say(shown, f"{name} may hide gradients. {text}")
         say(console, f"report: {options.report or done[-1].page}")
     return 0
+
+
+def _check_for_others(options: Any) -> None:
+    """Raise `InputError` for options of other models where only runs are given, which have their own settings."""
+    if any(is_weights(source) or is_importable(source) for source in options.runs):
+        return
+    given = [name for name in ("model", "option", "mean", "std", "weights_key") if getattr(options, name)]
+    given += ["outputs"] if options.outputs != OUTPUTS[0] else []
+    if given:
+        option = given[0].replace("_", "-")
+        raise InputError(f"--{option}: is for weights and importable models, and only runs are given")
 
 
 def _black_boxes(done: Sequence[Judged], wanted: Wanted, progress: Progress) -> list[RunResult]:
