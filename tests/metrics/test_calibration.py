@@ -164,8 +164,10 @@ def test_sums_are_exact_for_float32_input() -> None:
 def test_other_integers_serve_as_class_numbers(dtype: torch.dtype) -> None:
     probabilities = torch.rand(50, 4, generator=generator()).softmax(1)
     targets = torch.arange(50) % 4
-    for measure in (metrics.rms_calibration_error, metrics.brier_score, metrics.negative_log_likelihood):
+    for measure in (metrics.rms_calibration_error, metrics.brier_score):
         assert measure(probabilities, targets.to(dtype)) == measure(probabilities, targets)
+    logits, likelihood = probabilities.log(), metrics.negative_log_likelihood
+    assert likelihood(logits, targets.to(dtype)) == likelihood(logits, targets)
 
 
 def test_half_precision_probabilities_are_taken() -> None:

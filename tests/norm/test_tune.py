@@ -526,7 +526,7 @@ def test_outputs_that_are_no_logits_are_refused(model: nn.Sequential) -> None:
         def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
             return self.inner(x), x
 
-    with pytest.raises(InputError, match="made a tuple"):
+    with pytest.raises(InputError, match="returned a tuple"):
         norm.tune(Pair(model), held_out(100))
     with pytest.raises(InputError, match="expected logits"):
         norm.tune(model[:3], held_out(100))

@@ -217,6 +217,8 @@ def _other(source: str, wanted: Wanted, progress: Progress) -> Judged:
         options=candidates.assignments(options.option),
         mean=None if options.mean is None else numbers("--mean", options.mean),
         std=None if options.std is None else numbers("--std", options.std),
+        key=options.weights_key,
+        outputs=options.outputs,
     )
     weights = candidates.is_weights(source)
     made = candidates.from_weights(Path(source), data, how) if weights else candidates.from_import(source, data, how)

@@ -1,6 +1,5 @@
 """What verbs share: a parser that fails in one line, common options, and where output goes."""
 
-import json
 import sys
 from typing import Any, NoReturn
 
@@ -10,6 +9,7 @@ from rich.console import Console
 
 from ..check import InputError
 from ..data import DATASETS
+from ..files import to_json
 from ..rng import Seeds, Source
 from ..shift import FrostTextures, load_frost
 
@@ -122,4 +122,4 @@ def say(console: Console, text: str) -> None:
 
 def write_json(value: Any) -> None:
     """One JSON document on standard output."""
-    sys.stdout.write(json.dumps(value, indent=1) + "\n")
+    sys.stdout.write(to_json(value, indent=1) + "\n")

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..data import DataSet, Split
 from .attacked import AttackPlan
-from .evaluation import Evaluation
+from .evaluation import Evaluation, warn_of_lost
 from .identity import few_logits, model_identity, same_logits, settings
 from .images import CorruptedImages
 from .judge import DEFAULT, judge
@@ -44,7 +44,7 @@ def record(
 
     Writes evaluation.json, predictions.safetensors (clean logits and targets) and a file for each corruption and each
     attack below evaluation/. The same call after an interruption goes on with the first of them whose file is missing,
-    and its numbers are those of an evaluation in one go. Raises as `judge`.
+    and its numbers are those of an evaluation in one go. Raises as `judge`; warns of logits that are not finite.
     """
     verdict = judge(
         predictor, data.test, suites=suites, observer=observer, images=images, sequences=sequences,
@@ -62,9 +62,11 @@ def record(
         stability=verdict.stability,
         spectrum=verdict.spectrum,
         attacks=verdict.attacks,
+        not_finite=verdict.not_finite,
         about={**(about or {}), FINGERPRINT: data.fingerprint()},
     )
     found.save(folder / EVALUATION)
+    warn_of_lost(name if seed is None else f"{name}, seed {seed}", found.not_finite)
     return found
 
 

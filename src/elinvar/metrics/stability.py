@@ -105,7 +105,11 @@ def _checked_scores(scores: Tensor) -> Tensor:
             "classes), at least one of each"
         )
     if not scores.isfinite().all():
-        raise InputError("scores: got NaN or infinite values, which have no rank; expected finite logits")
+        bad = int((~scores.isfinite()).any(2).sum())
+        raise InputError(
+            f"scores: got NaN or infinite values in {bad} of {scores.shape[0] * scores.shape[1]} frames, which have no "
+            "rank; expected finite logits"
+        )
     return scores.detach()
 
 

@@ -6,7 +6,7 @@ from ..attacks.robustness import NATURAL
 from ..infer.black_box import ATTACK
 from ..infer.evaluation import Attacks, Evaluation
 from .grouping import by_recipe
-from .result import Groups, RunResult, label, printable
+from .result import Groups, RunResult, label, printable, run_name
 from .statistics import Summary
 from .suites import Row, tabled
 from .table import Cell, Heading, Table
@@ -149,12 +149,7 @@ def doubts(results: Sequence[RunResult]) -> list[tuple[str, tuple[str, ...]]] | 
     if not _told({"": results}):
         return None
     return [
-        (_run(result), tuple(result.evaluation.attacks.warnings))
+        (run_name(result), tuple(result.evaluation.attacks.warnings))
         for result in results
         if result.evaluation.attacks is not None and result.evaluation.attacks.warnings
     ]
-
-
-def _run(result: RunResult) -> str:
-    name = printable(result.name)
-    return name if result.seed is None else f"{name}, seed {result.seed}"

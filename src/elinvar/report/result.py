@@ -1,5 +1,6 @@
 """What a report is made from: judged runs as plain data, grouped by recipe, and the measures that tables show."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,7 +35,11 @@ Groups = Mapping[str, Sequence[RunResult]]  # runs by recipe, in the order of th
 
 @dataclass(frozen=True)
 class Measure:
-    """One number of an evaluation, where lower is better. `of` gives None where the evaluation did not look."""
+    """One number of an evaluation, where lower is better.
+
+    `of` gives None where the evaluation did not look, and NaN where it looked at logits that are not finite, of which
+    the number is not defined.
+    """
 
     name: str
     unit: str
@@ -47,8 +52,14 @@ class Measure:
 
     def values(self, runs: Sequence[RunResult]) -> list[float]:
         """The measure of every run that has it."""
-        found = (self.of(run.evaluation) for run in runs)
-        return [value for value in found if value is not None]
+        return [value for value in self._looked(runs) if not math.isnan(value)]
+
+    def undefined(self, runs: Sequence[RunResult]) -> bool:
+        """Whether some run was looked at and has no such number."""
+        return any(math.isnan(value) for value in self._looked(runs))
+
+    def _looked(self, runs: Sequence[RunResult]) -> list[float]:
+        return [value for run in runs if (value := self.of(run.evaluation)) is not None]
 
 
 def _under_shift(key: str) -> Callable[[Evaluation], float | None]:
@@ -94,6 +105,12 @@ def corruption_errors(runs: Sequence[RunResult]) -> dict[str, list[float]]:
 def printable(text: str) -> str:
     """`text` on one line, without control characters, which terminals obey and XML refuses."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def run_name(result: RunResult) -> str:
+    """A run as people name it."""
+    name = printable(result.name)
+    return name if result.seed is None else f"{name}, seed {result.seed}"
 
 
 def label(name: str) -> str:

@@ -1,6 +1,7 @@
 """What the suites beyond clean and corrupted images found: a table for each, and the picture of frequencies."""
 
 import base64
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -46,18 +47,26 @@ class Row:
 
 
 def tabled(title: str, groups: Groups, numbers: Numbers, rows: Iterable[Row], notes: Sequence[str]) -> Table | None:
-    """A column for each recipe, without the rows that no run has; None if that leaves nothing."""
+    """A column for each recipe, without the rows that no run has; None if that leaves nothing.
+
+    A number that is NaN was looked for and is not defined.
+    """
     found = {name: [numbers(run.evaluation) for run in runs] for name, runs in groups.items()}
     kept, cells = [], []
     for row in rows:
-        values = [[of[row.key] for of in runs if row.key in of] for runs in found.values()]
-        if any(values):
+        looked = [[of[row.key] for of in runs if row.key in of] for runs in found.values()]
+        if any(looked):
             kept.append(Heading(row.heading))
-            cells.append(tuple(Cell(Summary.of(column), row.decimals) if column else None for column in values))
+            cells.append(tuple(_cell(column, row.decimals) for column in looked))
     if not kept:
         return None
     columns = tuple(Heading(name, len(runs)) for name, runs in groups.items())
     return Table(title=title, rows=tuple(kept), columns=columns, cells=tuple(cells), notes=tuple(notes))
+
+
+def _cell(column: Sequence[float], decimals: int) -> Cell | None:
+    defined = [value for value in column if not math.isnan(value)]
+    return Cell(Summary.of(defined) if defined else None, decimals) if column else None
 
 
 def _evaluations(groups: Groups) -> list[Evaluation]:

@@ -16,6 +16,7 @@ from .. import metrics, models, norm
 from ..check import InputError
 from ..data import DataSet, Split, epoch_order, hold_out
 from ..infer.predict import Predictor
+from ..models.constants import with_own_constants
 from ..precision import Compute
 from ..recipe import Infer, Recipe
 from ..rng import Seeds, Source
@@ -41,8 +42,12 @@ class Observer:
         """One more epoch is done; `row` is its line in the log."""
 
 
-def build_model(recipe: Recipe, data: DataSet, seeds: Seeds) -> nn.Module:
-    """The model for `data`: initialized by the seed of `Source.INIT`, converted to the recipe's norm policy."""
+def build_model(recipe: Recipe, data: DataSet, seeds: Seeds, *, tell: bool = False) -> nn.Module:
+    """The model for `data`: initialized by the seed of `Source.INIT`, converted to the recipe's norm policy.
+
+    Pretrained weights that say by which constants they standardize images keep these; `tell` warns where they differ
+    from those of `data`.
+    """
     model = models.build(
         recipe.model.name,
         classes=len(data.classes),
@@ -52,6 +57,7 @@ def build_model(recipe: Recipe, data: DataSet, seeds: Seeds) -> nn.Module:
         options=recipe.model.options,
         seed=seeds.key(Source.INIT),
     )
+    model = with_own_constants(model, recipe.model.name, recipe.model.options, tell=tell)
     return norm.convert(model, recipe.train.norm)
 
 
@@ -62,7 +68,7 @@ class Training:
         self, recipe: Recipe, data: DataSet, run: Run, seeds: Seeds, compute: Compute, checkpoint_seconds: float
     ) -> None:
         self.recipe, self.data, self.run, self.seeds, self.compute = recipe, data, run, seeds, compute
-        self.model = compute.place(build_model(recipe, data, seeds)).train()
+        self.model = compute.place(build_model(recipe, data, seeds, tell=True)).train()
         self.optimizer = recipe.train.optimizer.build(self.model)
         self.step = Step(self.model, recipe.train, self.optimizer, seeds, compute)
         self.peaks = [float(group["lr"]) for group in self.optimizer.param_groups]

@@ -22,7 +22,7 @@ from typing import Any
 
 from .. import config
 from ..check import InputError
-from ..files import make_directory, replacing, write_text
+from ..files import make_directory, replacing, to_json, write_text
 from ..recipe import Recipe
 
 PATIENCE = 8.0  # seconds
@@ -117,7 +117,7 @@ class Run:
         """Append a line to the log; returns the file's new length."""
         try:
             with self.metrics_file.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(dict(row)) + "\n")
+                file.write(to_json(dict(row)) + "\n")
                 file.flush()
                 return os.fstat(file.fileno()).st_size
         except OSError as error:

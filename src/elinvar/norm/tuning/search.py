@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor, nn
 
 from ...check import InputError
+from ...outputs import warn_of_probabilities
 from ...rng import fold, streams
 from ...routing import Routing, Trace, route
 from ..mixture import mix
@@ -46,6 +47,7 @@ class Search:
         self.tally = self._tally()
         self.computed = self.alphas
         self.forwards = 0  # rows that went through the network
+        self.looked = False  # at what the model returns
 
     def _tally(self) -> Tally:
         return Tally(len(self.alphas), len(self.mixes), jumps=self.loss.margin is not None)
@@ -59,14 +61,16 @@ class Search:
                 found.append(self.forward(images).float().cpu())
         self.forwards += len(images) * len(self.branches)
         joined = torch.stack(found)
-        if joined.ndim != 3 or joined.shape[1] != len(images):
-            raise InputError(
-                f"the model made an output of shape {tuple(found[0].shape)} from {len(images)} images; expected logits "
-                "of shape (n, classes)"
-            )
         if not torch.isfinite(joined).all():
             where = "" if alpha is None else f" at alpha {alpha}; leave that out, or"
-            raise InputError(f"the model's logits hold NaN or infinite values{where}; check weights and images")
+            count = int((~joined.isfinite()).any(2).any(0).sum())
+            raise InputError(
+                f"the model's logits hold NaN or infinite values for {count} of {len(images)} images{where}; check "
+                "weights and images"
+            )
+        if not self.looked:
+            self.looked = True
+            warn_of_probabilities(joined, "the model's outputs")
         return joined
 
     def scores(self, logits: Logits) -> Iterator[Float[Tensor, "n classes"]]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ...check import InputError
+from ...outputs import logits_of
 from ...precision import Compute
 from ...views import Batch
 from ..conversion.borrow import borrowed
@@ -117,10 +118,7 @@ def _branches(
 
 def _plain(root: nn.Module, device: torch.device) -> Callable[[Tensor], Tensor]:
     def forward(images: Tensor) -> Tensor:
-        logits = root(images.to(device, non_blocking=True))
-        if not isinstance(logits, Tensor):
-            raise InputError(f"the model made a {type(logits).__name__}; expected logits of shape (n, classes)")
-        return logits
+        return logits_of(root(images.to(device, non_blocking=True)), len(images))
 
     return forward
 
