@@ -116,13 +116,14 @@ def read(folder: Path) -> Checkpoint | None:
     return Checkpoint(read_weights(place / "weights.safetensors"), optimizer, progress, ema, objective)
 
 
-def read_judged(folder: Path) -> dict[str, Tensor] | None:
-    """The newest weights below `folder` that a run is judged by: the averaged ones if it has any; None without any."""
+def read_judged(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor] | None] | None:
+    """The newest weights below `folder`, and the averaged ones if there are any; None without a checkpoint."""
     found = complete(folder)
     if not found:
         return None
     averaged = found[-1] / "ema.safetensors"
-    return read_weights(averaged if averaged.exists() else found[-1] / "weights.safetensors")
+    average = read_weights(averaged) if averaged.exists() else None
+    return read_weights(found[-1] / "weights.safetensors"), average
 
 
 def _read_torch(path: Path) -> Any:
