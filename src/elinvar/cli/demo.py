@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from ..augment import PadCrop
+from ..check import InputError
 from ..data import load
 from ..infer import Evaluation
 from ..precision import Compute
@@ -38,6 +39,8 @@ def run(arguments: Sequence[str]) -> int:
     made.add_argument("--out", type=str, default="runs/demo", help="where runs and the report go")
     add_device(made)
     options = made.parse_args(list(arguments))
+    if options.seeds < 1:
+        raise InputError(f"--seeds: got {options.seeds}, expected at least 1")
 
     console, where, data = progress_console(), device(options.device), load("digits")
     results = []

@@ -93,7 +93,7 @@ def run(arguments: Sequence[str]) -> int:
     check_free(out)
     recipe = config.load(source.recipe_file, trust=options.trust)
     state = finished(source, recipe)
-    numbers = {k: v for k, v in told.items() if isinstance(v, int)} if isinstance(told, dict) else {}
+    numbers = dict(told) if isinstance(told, dict) else {}
     seeds = Seeds(numbers.pop("base", 0), numbers)
     data = opened(options.data, source)
     recipe = replace(recipe, infer=_one_branch(chosen(recipe.infer, source)))

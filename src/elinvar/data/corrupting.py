@@ -18,7 +18,7 @@ from PIL import Image
 
 from .. import __version__, files, parallel, shift
 from ..check import InputError, unknown
-from ..rng import Seeds, Source, streams
+from ..rng import Seeds, Source, check_seed, streams
 from ..views import Batch
 from .corrupted import LABELS, MANIFEST, SEVERITIES, checksum
 from .dataset import Split
@@ -134,8 +134,8 @@ def write_corrupted(
     """
     chosen = layout or ("npy" if max(split.shape[1:]) <= SMALL else "folder")
     plan = Plan(
-        split=split, target=target, classes=classes, names=names, severities=severities, seed=seed, frost=frost,
-        layout=chosen,
+        split=split, target=target, classes=classes, names=names, severities=severities, seed=check_seed(seed),
+        frost=frost, layout=chosen,
     )  # fmt: skip
     with _owned(target):
         manifest = _adopt(plan)

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ..check import InputError
+from ..rng import check_seed
 from ..views import Batch
 from .crop import Crop, to_tensor
 from .decode import decode
@@ -87,6 +88,7 @@ class FolderSplit:
             workers = min(MOST_WORKERS, _cores())
         if workers < 0:
             raise InputError(f"workers: got {workers}, expected 0 or more")
+        key = None if key is None else check_seed(key, name="key")
         where = torch.device("cpu" if device is None else device)
         return self._stream(pieces, where, min(workers, len(pieces)), key)
 

@@ -50,7 +50,7 @@ def build_model(recipe: Recipe, data: DataSet, seeds: Seeds) -> nn.Module:
         std=data.std,
         in_channels=data.train.shape[0],
         options=recipe.model.options,
-        seed=seeds.key(Source.INIT),
+        seed=seeds.key(Source.INIT) % 2**32,  # torch's generator reads no more of it
     )
     return norm.convert(model, recipe.train.norm)
 
