@@ -156,7 +156,7 @@ def _owned(target: Path) -> Iterator[None]:
     """Hold the folder's lock; the system frees it when we die."""
     files.make_directory(target)
     try:
-        handle = os.open(target / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        handle = os.open(target / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         raise InputError(f"cannot write {target}: {error.strerror}; choose another folder") from error
     try:
