@@ -1,7 +1,7 @@
 """`elinvar demo`: the main job on the embedded data, in minutes, with a verdict."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from ..augment import PadCrop
@@ -68,7 +68,7 @@ def run(arguments: Sequence[str]) -> int:
     report = Path(options.out) / "report.html"
     write_report(report, results, samples=sample_sheet(data.test))
     if options.json:
-        write_json([asdict(item.evaluation) for item in results])
+        write_json([item.evaluation.to_dict() for item in results])
     else:
         output_console().print(headline(results).to_rich())
         say(console, f"report: {report}")
