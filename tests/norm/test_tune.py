@@ -567,7 +567,8 @@ def test_other_losses_are_told_beside_the_one_that_chooses(exact: bool, model: n
         alone = norm.tune(model, batches, metric=name, exact=True, refine=False, apply=False)
         for point, other in zip(found.curve, alone.curve, strict=True):
             sampled = point.approximation > 0  # of far candidates one example in 16 is computed
-            assert point.beside[name] == pytest.approx(other.value, rel=0.1 if sampled else 1e-9, abs=1e-9)
+            assert point.beside[name] == pytest.approx(other.value, rel=0.25 if sampled else 1e-9, abs=1e-9)
+    assert [point.beside["error"] for point in found.curve] == [point.value for point in found.curve]
     logits, targets = evaluated(model, batches)
     confidence, predicted = logits.double().softmax(1).max(1)
     expected = float(confidence.mean() - (predicted == targets).double().mean())
