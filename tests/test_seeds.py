@@ -63,7 +63,7 @@ TAKERS: dict[str, Callable[[Any], object]] = {
 @pytest.mark.parametrize("wrong", OUTSIDE)
 @pytest.mark.parametrize("taker", TAKERS)
 def test_what_is_no_seed_is_refused(taker: str, wrong: int) -> None:
-    with pytest.raises(InputError, match="whole number"):
+    with pytest.raises(InputError, match="0 to 2"):
         TAKERS[taker](wrong)
 
 
@@ -75,7 +75,7 @@ def test_what_is_a_seed_is_taken(taker: str, right: int) -> None:
 
 @pytest.mark.parametrize("wrong", [*OUTSIDE, *NO_NUMBERS], ids=repr)
 def test_the_one_rule_takes_whole_numbers_alone(wrong: object) -> None:
-    with pytest.raises(InputError, match=r"^key: got .* whole number from 0 to 2"):
+    with pytest.raises(InputError, match=r"^key: got .*, expected (an integer, )?0 to 2\*\*64 - 1$"):
         check_seed(wrong, name="key")
 
 
@@ -95,10 +95,10 @@ def test_other_seeds_are_other_streams(seeds: list[int], source: Source) -> None
 
 @given(st.one_of(st.integers(max_value=-1), st.integers(min_value=2**64)))
 def test_no_number_outside_is_wrapped(number: int) -> None:
-    with pytest.raises(InputError, match="whole number"):
+    with pytest.raises(InputError, match="0 to 2"):
         Seeds(number)
     assert fold("frame", number) != fold("frame", number % 2**64)
-    with pytest.raises(InputError, match="part of a path: got True"):
+    with pytest.raises(InputError, match="part of a path: got bool"):
         fold("frame", True)
 
 
@@ -145,7 +145,7 @@ def test_a_written_test_set_has_the_seed_as_a_number(tmp_path: Path) -> None:
     arguments: dict[str, Any] = {"classes": digits.classes, "names": ("gaussian_noise",), "severities": (1,)}
     manifest = write_corrupted(digits.test, tmp_path / "a", seed=3, **arguments)
     assert manifest["seed"] == 3
-    with pytest.raises(InputError, match="whole number"):
+    with pytest.raises(InputError, match="0 to 2"):
         write_corrupted(digits.test, tmp_path / "b", seed=-1, **arguments)
     assert not (tmp_path / "b").exists()
 

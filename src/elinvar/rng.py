@@ -55,10 +55,10 @@ def check_seed(value: object, *, name: str = "seed") -> int:
     (3, True)
     """
     if isinstance(value, bool) or not isinstance(value, Integral):
-        raise InputError(f"{name}: got {value!r}, expected a whole number from 0 to 2**64 - 1")
+        raise InputError(f"{name}: got {type(value).__name__}, expected an integer, 0 to 2**64 - 1")
     number = int(value)
     if not 0 <= number <= MASK:
-        raise InputError(f"{name}: got {number}, expected a whole number from 0 to 2**64 - 1; choose another")
+        raise InputError(f"{name}: got {number}, expected 0 to 2**64 - 1")
     return number
 
 

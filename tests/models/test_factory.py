@@ -208,5 +208,5 @@ def test_refuses_numbers_that_do_not_fit() -> None:
         build("wrn-10-1", classes=3, mean=(0.5,) * 3, std=(0.5,) * 3, in_channels=1)
     with pytest.raises(InputError, match="classes: got 0"):
         build("wrn-10-1", classes=0, mean=(0.5,) * 3, std=(0.5,) * 3)
-    with pytest.raises(InputError, match=r"seed: got -1, expected a whole number from 0 to 2\*\*64"):
+    with pytest.raises(InputError, match=r"seed: got -1, expected 0 to 2\*\*64"):
         make("wrn-10-1", seed=-1)

@@ -81,7 +81,7 @@ def example_streams(n: int, key: object, keys: object) -> Int64[Tensor, " {n}"]:
     """One stream for each of n examples: `keys` as given, or made for rows 0 to n - 1 from `key` or a fresh one."""
     if keys is None:
         if isinstance(key, Tensor):
-            raise InputError("key: got a Tensor, expected a whole number; streams of examples go to keys=")
+            raise InputError("key: got Tensor, expected an integer; streams of examples go to keys=")
         return streams(fresh_key() if key is None else check_seed(key, name="key"), torch.arange(n))
     if key is not None:
         raise InputError(
