@@ -112,13 +112,16 @@ def test_order_does_not_matter_where_confidences_differ() -> None:
         assert measure(confidence[order], correct[order]) == pytest.approx(measure(confidence, correct), rel=1e-12)
 
 
-def test_equal_confidences_stay_in_order() -> None:
+def test_equal_confidences_stay_in_order_if_told_so() -> None:
     confidence = torch.full((300,), 0.5)
     correct = torch.arange(300) < 100
-    bins = metrics.reliability_bins(confidence, correct, binning=EqualSize(100))
+    bins = metrics.reliability_bins(confidence, correct, binning=EqualSize(100, ties="rows"))
     assert bins.accuracy.tolist() == [1.0, 0.0, 0.0]
-    bins = metrics.reliability_bins(confidence, correct, binning=EqualMass(2))
+    bins = metrics.reliability_bins(confidence, correct, binning=EqualMass(2, ties="rows"))
     assert bins.accuracy.tolist() == [pytest.approx(2 / 3), 0.0]
+    for binning in (EqualSize(100), EqualMass(2)):
+        bins = metrics.reliability_bins(confidence, correct, binning=binning)
+        assert bins.accuracy.tolist() == pytest.approx([1 / 3] * len(bins.count))
 
 
 def test_sharper_logits_are_overconfident() -> None:

@@ -1,7 +1,7 @@
 """`elinvar evaluate`: judge runs, files of weights and importable models, clean, under shift and under attack."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -133,7 +133,7 @@ def run(arguments: Sequence[str]) -> int:
     if options.report is not None:
         write_report(Path(options.report), results, samples=done[-1].samples)
     if options.json:
-        write_json([asdict(item.evaluation) for item in results])
+        write_json([item.evaluation.to_dict() for item in results])
     else:
         shown = output_console()
         for table in (headline(results), *attack_tables(results)):

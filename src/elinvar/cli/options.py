@@ -93,15 +93,18 @@ def numbers(option: str, text: str) -> tuple[float, ...]:
 
 
 def seeds(base: int, others: list[str]) -> Seeds:
-    """`--seed 1 --seed-of shuffle=2`; raises `InputError` for anything that is not SOURCE=NUMBER."""
+    """`--seed 1 --seed-of shuffle=2`; raises `InputError` for what is not SOURCE=NUMBER, and for a source twice."""
     overrides: dict[str, int] = {}
     for item in others:
         source, _, number = item.partition("=")
         try:
-            overrides[Source(source)] = int(number)
+            known, seed = Source(source), int(number)
         except ValueError as error:
             names = ", ".join(Source)
             raise InputError(f"--seed-of {item}: expected SOURCE=NUMBER, with a source of {names}") from error
+        if known in overrides:
+            raise InputError(f"--seed-of {item}: {known.value} has the seed {overrides[known]} already; give it one")
+        overrides[known] = seed
     return Seeds(base, overrides)
 
 

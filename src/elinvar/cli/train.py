@@ -87,6 +87,10 @@ def run(arguments: Sequence[str]) -> int:
         write_json({"run": str(out), "trained": trained, **last})
     else:
         state = "trained" if trained else "already finished"
-        say(console, f"{out}: {state}, {last['epoch']} epochs, clean test error {last['test_error']:.2f} %")
+        say(
+            console,
+            f"{out}: {state}, {last['epoch']} epochs, clean test error {last['test_error']:.2f} %"
+            f" on {len(data.test):,} images",
+        )
         say(console, f"next: elinvar evaluate {out}")
     return 0

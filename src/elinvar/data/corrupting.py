@@ -18,7 +18,7 @@ from PIL import Image
 
 from .. import __version__, files, parallel, shift
 from ..check import InputError, unknown
-from ..rng import Seeds, Source, streams
+from ..rng import Seeds, Source, check_seed, streams
 from ..views import Batch
 from .corrupted import LABELS, MANIFEST, SEVERITIES, checksum
 from .dataset import Split
@@ -137,8 +137,8 @@ def write_corrupted(
     """
     chosen = layout or ("npy" if max(split.shape[1:]) <= SMALL else "folder")
     plan = Plan(
-        split=split, target=target, classes=classes, names=names, severities=severities, seed=seed, frost=frost,
-        layout=chosen,
+        split=split, target=target, classes=classes, names=names, severities=severities, seed=check_seed(seed),
+        frost=frost, layout=chosen,
     )  # fmt: skip
     with _owned(target):
         manifest = _adopt(plan)
@@ -159,7 +159,7 @@ def _owned(target: Path) -> Iterator[None]:
     """Hold the folder's lock; the system frees it when we die."""
     files.make_directory(target)
     try:
-        handle = os.open(target / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        handle = os.open(target / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         raise InputError(f"cannot write {target}: {error.strerror}; choose another folder") from error
     try:

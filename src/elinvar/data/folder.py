@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ..check import InputError
+from ..rng import check_seed
 from ..views import Batch
 from .contents import digests
 from .crop import Crop, to_tensor
@@ -89,6 +90,7 @@ class FolderSplit:
             workers = min(MOST_WORKERS, _cores())
         if workers < 0:
             raise InputError(f"workers: got {workers}, expected 0 or more")
+        key = None if key is None else check_seed(key, name="key")
         where = torch.device("cpu" if device is None else device)
         return self._stream(pieces, where, min(workers, len(pieces)), key)
 

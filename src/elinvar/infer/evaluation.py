@@ -1,7 +1,7 @@
 """What an evaluation found, as plain data that is written next to a run and read by reports.
 
-Errors and calibration errors are in per cent, NLL in nats, Brier scores between 0 and 1 (top label). What is not
-defined is NaN, and null in JSON.
+Errors and calibration errors are in per cent, NLL in nats, Brier scores between 0 and 1 (top label). The file says so
+itself, under "meaning". What is not defined is NaN, and null in JSON.
 """
 
 import json
@@ -16,6 +16,23 @@ from ..check import InputError, warn
 from ..files import to_json, write_text
 
 SHOWN = 3  # sets that are named
+
+MEANING = {
+    "error": "per cent of images whose largest logit is not the target's; of equal ones the first counts",
+    "nll": "negative log-likelihood of the target in nats, mean over images",
+    "brier": "top label, 0 to 1: (largest probability - whether it is right)^2, mean over images",
+    "rms_calibration": "per cent: root mean square gap of confidence and accuracy over bins of 100 images",
+    "shift.errors": "per cent, at severities 1 to 5",
+    "shift.pooled": "of all severities of a corruption taken together",
+    "shift.mean": "mean over corruptions of what is under errors (severities averaged) and under pooled",
+    "calibration.brier": "all classes, 0 to 2: sum over classes of (probability - target)^2, mean over images",
+    "calibration.top_label_brier": "top label, 0 to 1",
+    "calibration.corrupted": "of all severities of a corruption taken together, mean over corruptions",
+    "calibration.by_severity": "of the images of a severity, mean over corruptions",
+    "stability": "per cent of frames whose class is another than that of the frame they are compared with",
+    "attacks": "per cent of images that are right under attack",
+}
+"""key -> what its number means; as "meaning" in every file"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,15 +213,20 @@ class Evaluation:
     about: dict[str, Any] = field(default_factory=dict)
     not_finite: dict[str, list[int]] = field(default_factory=dict)
 
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data, with what the numbers mean."""
+        return {**asdict(self), "meaning": MEANING}
+
     def save(self, path: Path) -> None:
         """Write as JSON, atomically."""
-        write_text(path, to_json(asdict(self), indent=1) + "\n")
+        write_text(path, to_json(self.to_dict(), indent=1) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> "Evaluation":
         """Read what `save` wrote; raises `InputError` naming the file otherwise."""
         try:
             raw = json.loads(path.read_text(encoding="utf-8"))
+            raw = {key: value for key, value in {**raw}.items() if key != "meaning"}
             return cls(**{**raw, **{key: make(raw[key]) for key, make in _PARTS.items() if raw.get(key) is not None}})
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path}: not an evaluation ({error}); make one with 'elinvar evaluate'") from error

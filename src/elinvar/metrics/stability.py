@@ -5,7 +5,7 @@
                        sigma_j(i): rank in frame j of the class that has rank i in frame r(j)
 
 r(j) = j - difficulty; in noise sequences r(j) = 0, the clean image, because there neighbours differ by two noises.
-Labels play no part.
+Labels play no part. Of equal scores the class with the smaller number is the larger one, in every frame.
 
 Source   Hendrycks and Dietterich, "Benchmarking neural network robustness", ICLR 2019, sections 4 and 5;
          hendrycks/robustness, ImageNet-P/test.py.

@@ -103,8 +103,8 @@ def _about_matrix(told: Sequence[Attacks], alone: Sequence[str]) -> list[str]:
     row = first.black_box[0]
     notes = [
         f"{row.attack}, {first.settings}; {row.n:,} images. Each run is judged on the images made for every run of the "
-        "source, never on its own: a recipe meets itself in another seed. Mean over these pairs, ± over the runs that "
-        "are judged."
+        "source, never on its own: a recipe meets itself in another seed. Mean over these pairs, ± the sample standard "
+        "deviation over the n runs that are judged."
     ]
     if alone:
         notes.append(

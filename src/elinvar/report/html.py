@@ -98,7 +98,8 @@ def _scope(groups: Groups) -> str:
     shift = f" Shift: {subsets[0]}." if subsets else " No shift suite was run."
     settings = _distinct(run.evaluation.attacks.settings for run in runs if run.evaluation.attacks is not None)
     attacks = f" Attacks: {settings[0]}." if settings else ""
-    return f"{recipes}. Judged on {first.data}, {first.clean.n:,} test images.{shift}{attacks}"
+    spread = " ± is one sample standard deviation over the n runs of a recipe." if len(runs) > len(groups) else ""
+    return f"{recipes}. Judged on {first.data}, {first.clean.n:,} test images.{shift}{attacks}{spread}"
 
 
 def _by_value(groups: Groups, of: Callable[[RunResult], object]) -> list[tuple[str, str]]:

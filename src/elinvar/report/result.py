@@ -83,12 +83,12 @@ MEASURES = (
     ATTACK_ERROR,
     Measure("mCE, AlexNet = 100", "%", 1, _under_shift("mce")),
     Measure("relative mCE, AlexNet = 100", "%", 1, _under_shift("relative_mce")),
-    Measure("NLL clean", "", 3, lambda evaluation: evaluation.clean.nll),
-    Measure("NLL corrupted", "", 3, _under_shift("nll")),
+    Measure("NLL clean", "nats", 3, lambda evaluation: evaluation.clean.nll),
+    Measure("NLL corrupted", "nats", 3, _under_shift("nll")),
     Measure("RMS calibration error clean", "%", 2, lambda evaluation: evaluation.clean.rms_calibration),
     Measure("RMS calibration error corrupted", "%", 2, _under_shift("rms_calibration")),
-    Measure("Brier clean", "", 3, lambda evaluation: evaluation.clean.brier),
-    Measure("Brier corrupted", "", 3, _under_shift("brier")),
+    Measure("Brier clean (top label, 0 to 1)", "", 3, lambda evaluation: evaluation.clean.brier),
+    Measure("Brier corrupted (top label, 0 to 1)", "", 3, _under_shift("brier")),
     Measure("mean flip probability", "%", 2, _flips),
 )
 

@@ -12,7 +12,7 @@ from ..shift import FourierHeatmap
 from .grouping import by_recipe
 from .result import Groups, RunResult, label, printable
 from .statistics import Summary
-from .table import Cell, Heading, Table
+from .table import Cell, Heading, Table, over_runs
 
 Numbers = Callable[[Evaluation], Mapping[str, float]]
 CALIBRATION = {
@@ -20,8 +20,12 @@ CALIBRATION = {
     "adaptive_ece": ("expected calibration error, 10 bins of equal mass, %", 2),
     "mce": ("largest gap of the 15 bins, %", 1),
     "overconfidence": ("confidence minus accuracy, %", 2),
-    "brier": ("Brier score over all classes", 3),
+    "brier": ("Brier (all classes, 0 to 2)", 3),
 }
+CORRUPTED = (
+    "Under corruptions: {}, of all severities of a corruption taken together. At a severity: mean over the same "
+    "corruptions."
+)
 STABILITY = (
     ("mean flip_probability", "Mean of 10", 2),
     ("mean flip_probability_spatter", "Mean of 10, spatter for snow", 2),
@@ -61,6 +65,7 @@ def tabled(title: str, groups: Groups, numbers: Numbers, rows: Iterable[Row], no
     if not kept:
         return None
     columns = tuple(Heading(name, len(runs)) for name, runs in groups.items())
+    notes = [*notes, over_runs(map(len, groups.values()))]
     return Table(title=title, rows=tuple(kept), columns=columns, cells=tuple(cells), notes=tuple(notes))
 
 
@@ -144,7 +149,7 @@ def calibration(groups: Groups) -> Table | None:
     ]
     rows += [Row(f"severity {level}", f"Severity {level}: RMS calibration error, %") for level in range(1, 6)]
     subsets = dict.fromkeys(found.subset for found in told if found.subset)
-    return tabled("Calibration in detail", groups, numbers, rows, [f"Under corruptions: {s}." for s in subsets])
+    return tabled("Calibration in detail", groups, numbers, rows, [CORRUPTED.format(s) for s in subsets])
 
 
 def suite_tables(results: Sequence[RunResult]) -> list[Table]:

@@ -1,6 +1,6 @@
 """Tables of measured numbers, for a terminal, a README and a page. No number stands without its n."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import rich.box
@@ -137,10 +137,15 @@ def _measured(measure: Measure, runs: Sequence[RunResult]) -> Cell | None:
     return Cell(None, measure.decimals) if cell is None and measure.undefined(runs) else cell
 
 
+def over_runs(counts: Iterable[int], *, what: str = "runs", better: str = "") -> str:
+    """What a mean and its ± are over, for tables of `counts` repetitions in a column."""
+    single = 1 in counts
+    rest = f"; one {what.removesuffix('s')} (n=1) has no standard deviation" if single else ""
+    return f"Mean ± sample standard deviation over n {what}{better}{rest}."
+
+
 def _about(groups: dict[str, list[RunResult]]) -> str:
-    single = any(len(runs) == 1 for runs in groups.values())
-    rest = "; one run (n=1) has no standard deviation" if single else ""
-    return f"Mean ± sample standard deviation over n runs; lower is better{rest}."
+    return over_runs(map(len, groups.values()), better="; lower is better")
 
 
 def headline(results: Sequence[RunResult]) -> Table:
@@ -170,9 +175,15 @@ def headline(results: Sequence[RunResult]) -> Table:
 
 
 def _subset(results: Sequence[RunResult]) -> list[str]:
-    """Which corruptions the means are over."""
+    """Which corruptions the means are over, and what is taken together before."""
     found = next((run.evaluation.shift.subset for run in results if run.evaluation.shift is not None), None)
-    return [] if found is None else [f"Means under corruptions: {found}."]
+    if found is None:
+        return []
+    return [
+        f"Means under corruptions: {found}.",
+        "A calibration error is that of all severities of a corruption taken together, then the mean over corruptions; "
+        "errors, NLL and Brier scores are means over corruptions and severities.",
+    ]
 
 
 def _lost(results: Sequence[RunResult]) -> list[str]:

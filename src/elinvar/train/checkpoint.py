@@ -127,13 +127,14 @@ def progress(folder: Path) -> Progress:
         raise InputError(f"{path}: damaged ({error}); remove this checkpoint") from error
 
 
-def read_judged(folder: Path) -> dict[str, Tensor] | None:
-    """The newest weights below `folder` that a run is judged by: the averaged ones if it has any; None without any."""
+def read_judged(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor] | None] | None:
+    """The newest weights below `folder`, and the averaged ones if there are any; None without a checkpoint."""
     found = complete(folder)
     if not found:
         return None
     averaged = found[-1] / "ema.safetensors"
-    return read_safetensors(averaged if averaged.exists() else found[-1] / "weights.safetensors")
+    average = read_safetensors(averaged) if averaged.exists() else None
+    return read_safetensors(found[-1] / "weights.safetensors"), average
 
 
 def load_into(model: nn.Module, state: Mapping[str, Tensor], *, source: Path | str) -> None:

@@ -23,7 +23,7 @@ from ..rng import Seeds, Source
 from . import checkpoint
 from .checkpoint import Checkpoint, Progress
 from .choice import candidates, choose
-from .ema import WeightEma
+from .ema import WeightEma, evaluated
 from .manifest import manifest
 from .run import Run
 from .step import Report, Step
@@ -55,7 +55,7 @@ def build_model(recipe: Recipe, data: DataSet, seeds: Seeds, *, tell: bool = Fal
         std=data.std,
         in_channels=data.train.shape[0],
         options=recipe.model.options,
-        seed=seeds.key(Source.INIT),
+        seed=seeds.key(Source.INIT) % 2**32,  # torch's generator reads no more of it
     )
     model = with_own_constants(model, recipe.model.name, recipe.model.options, tell=tell)
     return norm.convert(model, recipe.train.norm)
@@ -90,6 +90,8 @@ class Training:
                 raise InputError(f"{self.run.checkpoints}: the optimizer's state does not fit ({error})") from error
             if self.ema is not None and found.ema is not None:
                 self.ema.restore(found.ema, found.progress.ema_steps)
+            elif self.ema is not None and found.progress.epoch < self.recipe.train.epochs:
+                raise InputError(f"{self.run.checkpoints}: lacks ema.safetensors, the averaged weights; train anew")
             self.progress = found.progress
         self.run.cut_log(self.progress.log_bytes)
 
@@ -231,9 +233,15 @@ def trained_model(recipe: Recipe, data: DataSet, run: Run, compute: Compute) -> 
 
     Raises `InputError` if the run has no checkpoint, or one of another architecture.
     """
-    weights = checkpoint.read_judged(run.checkpoints)
-    if weights is None:
+    found = checkpoint.read_judged(run.checkpoints)
+    if found is None:
         raise InputError(f"{run.path}: nothing was trained here yet; run 'elinvar train' with --out {run.path}")
+    weights, average = found
+    if recipe.train.ema is not None and average is None and "tuned" not in run.manifest():
+        raise InputError(f"{run.checkpoints}: lacks ema.safetensors, the averaged weights that the run is judged by")
     model = compute.place(build_model(recipe, data, Seeds()))
+    if average is not None:
+        checkpoint.load_into(model, average, source=run.checkpoints)
+        weights = evaluated(model, weights, average)
     checkpoint.load_into(model, weights, source=run.checkpoints)
     return model

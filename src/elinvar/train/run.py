@@ -46,7 +46,7 @@ class Run:
         """Hold the run's lock; raises `InputError` if another process has it. The system frees it when we die."""
         make_directory(self.path)
         try:
-            handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+            handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
             raise InputError(f"cannot write {self.path}: {error.strerror}; choose another --out") from error
         try:
