@@ -24,6 +24,7 @@ from ..models.standardize import Standardize, Standardized
 from ..precision import Compute
 from ..recipe import Infer
 from ..train import checkpoint
+from .class_names import names_in_file, names_of_model
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".tar")
 # What training scripts, wrappers and compilers put before the name of every tensor.
@@ -43,11 +44,12 @@ class Making:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model that is ready to be judged, its name in reports, and what is told about it."""
+    """A model that is ready to be judged, its name in reports, what is told about it, and its classes if it says so."""
 
     name: str
     model: nn.Module
     about: dict[str, Any]
+    classes: tuple[str, ...] | None = None
 
 
 def is_weights(text: str) -> bool:
@@ -80,14 +82,15 @@ def from_weights(path: Path, data: DataSet, how: Making) -> Candidate:
     if how.model is None:
         raise InputError(f"{path}: weights do not say what model they are of; name it, as in --model wrn-40-2")
     state = checkpoint.read_weights(path)
-    model = _made(how.model, data, how)
+    names = names_in_file(path)
+    model = _made(how.model, data, how, len(names or data.classes))
     if not any(name.startswith("standardize.") for name in state):  # weights of the network alone
         state = {f"{INNER}{name}": value for name, value in _bare(state, model.network).items()}
         state |= {f"standardize.{name}": value for name, value in model.standardize.state_dict().items()}
     checkpoint.load_into(model, state, source=path)
     with path.open("rb") as file:
         digest = sha256(file.read()).hexdigest()
-    return Candidate(path.stem, model, {"model": how.model, "weights": f"{path.name}, SHA-256 {digest}"})
+    return Candidate(path.stem, model, {"model": how.model, "weights": f"{path.name}, SHA-256 {digest}"}, names)
 
 
 def _bare(state: Mapping[str, Tensor], network: nn.Module) -> Mapping[str, Tensor]:
@@ -106,10 +109,11 @@ def from_import(path: str, data: DataSet, how: Making) -> Candidate:
     if how.model is not None:
         raise InputError(f"--model {how.model}: is for files of weights, and {path} is a model itself")
     name = re.sub(r"\W+", "-", path).strip("-")
-    return Candidate(name, _made(path, data, how), {"model": path, "options": dict(how.options)})
+    model = _made(path, data, how, len(data.classes))
+    return Candidate(name, model, {"model": path, "options": dict(how.options)}, names_of_model(model))
 
 
-def _made(name: str, data: DataSet, how: Making) -> Standardized:
+def _made(name: str, data: DataSet, how: Making, classes: int) -> Standardized:
     channels = data.test.shape[0]
     mean, std = how.mean or data.mean, how.std or data.std
     if not len(mean) == len(std) == channels:
@@ -117,9 +121,9 @@ def _made(name: str, data: DataSet, how: Making) -> Standardized:
     try:
         ready = find(name) if ":" in name else None
         if isinstance(ready, nn.Module):
-            return Standardized(Standardize(mean, std), ready, classes=len(data.classes))
+            return Standardized(Standardize(mean, std), ready, classes=classes)
         made = models.build(
-            name, classes=len(data.classes), mean=mean, std=std, in_channels=channels, options=how.options, seed=0
+            name, classes=classes, mean=mean, std=std, in_channels=channels, options=how.options, seed=0
         )
     except InputError:
         raise
@@ -134,7 +138,7 @@ def predictor(candidate: Candidate, data: DataSet, compute: Compute) -> Predicto
 
     Raises `InputError` for a model that fails, or whose output is not one number for each class.
     """
-    found = Predictor(compute.place(candidate.model), Infer(), compute)
+    found = Predictor(compute.place(candidate.model), Infer(), compute, data.outputs)
     images = next(iter(data.test.batches(torch.arange(1), 1, workers=0))).images
     try:
         logits = found(images)

@@ -7,8 +7,20 @@ from rich.progress import Progress
 
 from .. import shift
 from ..check import InputError, unknown
-from ..data import load, write_corrupted
-from .options import add_frost, add_size, data_forms, frost, numbers, parser, progress_console, say, words, write_json
+from ..data import write_corrupted
+from .options import (
+    add_frost,
+    add_size,
+    data_forms,
+    frost,
+    load,
+    numbers,
+    parser,
+    progress_console,
+    say,
+    words,
+    write_json,
+)
 from .progress import bar
 
 SUBSETS = {"benchmark": tuple(shift.CORRUPTIONS), "extra": tuple(shift.EXTRA)}

@@ -19,6 +19,7 @@ from .options import (
     add_device,
     add_frost,
     add_size,
+    add_subset,
     data_forms,
     output_console,
     parser,
@@ -56,6 +57,7 @@ def _parser() -> Parser:
         "--data", type=str, default=None, help=f"another data set: {data_forms()}; default: that of the run"
     )
     add_size(made)
+    add_subset(made)
     made.add_argument(
         "--corrupted", type=str, default=None, metavar="DIR",
         help="corrupted images from files: CIFAR-10-C, CIFAR-100-C, ImageNet-C, or what 'elinvar corrupt' wrote; "

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 import torch
@@ -9,7 +10,10 @@ from jsonargparse import ArgumentParser
 from rich.console import Console
 
 from ..check import InputError
-from ..data import DATASETS
+from ..data import DATASETS, DataSet
+from ..data import load as read
+from ..data.download import Progress
+from ..data.matching import SUBSET_OPTION
 from ..rng import Seeds, Source
 from ..shift import FrostTextures, load_frost
 
@@ -39,6 +43,14 @@ def data_forms(*, sized: bool = False) -> str:
 def add_size(made: Parser) -> None:
     """The option that says how large images are."""
     made.add_argument("--size", type=int, default=None, help=f"side of the images, for {data_forms(sized=True)}")
+
+
+def add_subset(made: Parser) -> None:
+    """The option that allows data with some of a model's classes."""
+    made.add_argument(
+        SUBSET_OPTION, action="store_true",
+        help="judge on data that hold some classes of the model alone, by those of its outputs; reports say how many",
+    )  # fmt: skip
 
 
 def add_device(made: Parser) -> None:
@@ -110,6 +122,19 @@ def output_console() -> Console:
 def say(console: Console, text: str) -> None:
     """A line as it is: paths may hold what rich takes for markup, and are not broken."""
     console.print(text, markup=False, soft_wrap=True)
+
+
+def load(spec: str, *, size: int | None = None, download: bool = False, progress: Progress | None = None) -> DataSet:
+    """The data set `spec`; its notes are told."""
+    data = read(spec, size=size, download=download, progress=progress)
+    tell(data.notes)
+    return data
+
+
+def tell(notes: Iterable[str]) -> None:
+    """A line of the program for each note, on the error stream."""
+    for note in notes:
+        sys.stderr.write(f"elinvar: note: {note}\n")
 
 
 def write_json(value: Any) -> None:

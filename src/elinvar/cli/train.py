@@ -7,12 +7,11 @@ import torch
 
 from .. import config
 from ..check import InputError
-from ..data import load
 from ..precision import Compute
 from ..recipe import Recipe
 from ..recipes import recipe as named_recipe
 from ..train import Run, fit
-from .options import add_device, add_size, data_forms, device, parser, progress_console, say, seeds, write_json
+from .options import add_device, add_size, data_forms, device, load, parser, progress_console, say, seeds, write_json
 from .progress import RunBar, bar
 
 

@@ -70,5 +70,5 @@ def kept(predictor: Predictor, folder: Path, about: Mapping[str, Any], *, fresh:
     """The parts of an evaluation of this model in `folder`, found by what `record` is or was told about it."""
     facts = {key: value for key, value in about.items() if key != FINGERPRINT}
     told = json.dumps(facts, sort_keys=True, default=str)  # options need not show in the model itself
-    identity = f"{model_identity(predictor.model, predictor.infer, predictor.compute)} {told}"
+    identity = f"{model_identity(predictor.judged, predictor.infer, predictor.compute)} {told}"
     return Parts(folder, identity=identity, fresh=fresh)
