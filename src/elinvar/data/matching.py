@@ -121,7 +121,7 @@ def match_classes(data: DataSet, model: Sequence[str], *, whose: str, subset: bo
     if ours.keys() - theirs.keys():
         raise InputError(f"{data.name}: {differing}; name data with the same classes, or rename its folders")
     if not subset and len(ours) < len(theirs):
-        raise InputError(f"{data.name}: {differing}; to judge on these classes and outputs alone, add {SUBSET_OPTION}")
+        raise InputError(f"{data.name}: {differing}; 'elinvar evaluate' judges on these classes and outputs alone with {SUBSET_OPTION}")
     order = sorted(ours, key=lambda name: theirs[name])
     table = _inverse(order, ours)
     name, note = data.name, f"{data.name}: the classes of {whose} are in another order; they are matched by name"
@@ -141,7 +141,7 @@ def match_classes(data: DataSet, model: Sequence[str], *, whose: str, subset: bo
 
 def some_classes(data: DataSet) -> str:
     """Which classes of a model were judged, where they are some of them."""
-    return f"{len(data.classes):,} of {len(data.model_classes):,}: {', '.join(data.classes)}"
+    return f"{len(data.classes):,} of {len(data.model_classes):,} classes: {few(data.classes)}"
 
 
 def _inverse(order: Sequence[str], ours: dict[str, int]) -> Int64[Tensor, " k"]:

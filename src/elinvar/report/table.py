@@ -147,8 +147,14 @@ def headline(results: Sequence[RunResult]) -> Table:
         cells=tuple(
             tuple(_cell(measure.values(runs), measure.decimals) for measure in measures) for runs in groups.values()
         ),
-        notes=(_about(groups), *_subset(results), *_attacked(results), *([told.sentence] if told else [])),
+        notes=(_about(groups), *_classes(results), *_subset(results), *_attacked(results), *([told.sentence] if told else [])),
     )
+
+
+def _classes(results: Sequence[RunResult]) -> list[str]:
+    """Which classes were judged, where they are some of those of the model."""
+    found = next((told for run in results if (told := run.evaluation.about.get("classes"))), None)
+    return [] if found is None else [f"Judged on {found}, by their outputs alone."]
 
 
 def _subset(results: Sequence[RunResult]) -> list[str]:

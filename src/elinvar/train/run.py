@@ -138,7 +138,7 @@ def _differing(before: Any, now: Any) -> str | None:
     if before == now:
         return None
     ours, theirs = now.get(CLASSES), before.get(CLASSES)
-    known = isinstance(ours, list) and isinstance(theirs, list)
-    classes = difference(ours, theirs, "the run") if known else None
+    both = isinstance(ours, list) and isinstance(theirs, list)
+    classes = difference(ours, theirs, "the run") if both and ours and theirs else None
     short = [{key: value for key, value in section.items() if key != CLASSES} for section in (before, now)]
     return f"{short[0]}, not {short[1]}" + (f"; classes: {classes}" if classes else "")
