@@ -2,8 +2,9 @@
 
 The kind: a number that is right for other classes. Tried from the command line: the same folders; the same names, in an
 order that a run has which was trained on another order; other names; one added and one gone; some of the classes,
-refused and allowed, and under attack; corrupted files; runs from before names were kept, on their own data, on other data and with another number of classes; folders called by numbers as such a run was trained on them,
-evaluated and resumed; resuming with other classes; tuning; models that name their classes and models that do not.
+refused and allowed, and under attack; corrupted files; runs from before names were kept, on their own data, on other
+data and with another number of classes; folders called by numbers as such a run was trained on them, evaluated and
+resumed; resuming with other classes; tuning; models that name their classes and models that do not.
 """
 
 import json
@@ -22,6 +23,7 @@ from torch import nn
 
 from elinvar.check import InputError
 from elinvar.cli.main import main
+from elinvar.config import override
 from elinvar.data import DataSet, load, match_classes
 from elinvar.data.matching import in_text_order
 from elinvar.infer import Evaluation, Predictor
@@ -40,8 +42,7 @@ SIZE = ("--size", "16")
 def recipe(epochs: int = 3) -> Recipe:
     base = standard(epochs=epochs)
     train = replace(base.train, shared=(), batch_size=9, precision=Precision.FLOAT32)
-    optimizer = replace(train.optimizer, lr=0.05)
-    return replace(base, model=Model(name="wrn-10-1"), train=replace(train, optimizer=optimizer))
+    return override(replace(base, model=Model(name="wrn-10-1"), train=train), ["train.optimizer.lr=0.05"])
 
 
 def paint(root: Path, labels: Mapping[str, str], count: int = 6, noise: float = 30.0) -> Path:
@@ -330,3 +331,14 @@ def test_weights_with_names_beside_them_are_matched(
 def test_an_evaluation_of_some_classes_can_be_read_back(run: Path, judge: Callable[..., Any], tmp_path: Path) -> None:
     judge(paint(tmp_path / "some", {"green": "green", "red": "red"}), "--subset-of-classes")
     assert Evaluation.read(run / "evaluation.json").data == "some (2 of 3 classes)"
+
+
+def test_weights_of_another_number_of_classes_are_refused_with_the_number(
+    run: Path, home: Path, judge: Callable[..., Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "plain.safetensors"
+    save_file(trained_model(recipe(), read(home), Run(run), CPU).state_dict(), path)
+    some = paint(tmp_path / "some", {"green": "green", "red": "red"})
+    found, said = judge(some, "--model", "wrn-10-1", "--out", str(tmp_path), what=path)
+    assert found is None
+    assert "; the model was made for the 2 classes of some" in said

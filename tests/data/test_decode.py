@@ -166,11 +166,19 @@ def test_colours_of_16_bits_are_looked_at_too(tmp_path: Path) -> None:
     read_folder(tmp_path)
 
 
+def test_one_class_of_many_that_comes_out_black_is_told(tmp_path: Path) -> None:
+    for label in "abcdef":
+        for number in range(20):
+            deep(tmp_path / label / f"{number}.png", ramp(0, 4095 if label == "e" else 60000, "<u2"))
+    with pytest.warns(InputWarning, match=r"e/\d+\.png: .* comes out nearly black.*: 1 of 6 classes are like this"):
+        read_folder(tmp_path)
+
+
 def test_what_is_as_it_should_be_is_not_told(tmp_path: Path) -> None:
     for label in "ab":
         for number in range(4):
             deep(tmp_path / label / f"{number}.tif", ramp(0, 60000, "<u2"))
-        deep(tmp_path / label / "dark.tif", ramp(0, 100, "<u2"))
+        deep(tmp_path / label / "0dark.tif", ramp(0, 100, "<u2"))
         deep(tmp_path / label / "black.png", np.zeros((3, 4), np.uint8))
         (tmp_path / label / "broken.png").write_bytes(b"\x89PNG\r\n")
         values = ramp(0, 4095, ">u2")

@@ -1,11 +1,11 @@
 """Folders as people have them: read as they are meant, or refused with the way out.
 
 The kind: a class, a part or an image is taken for something else, and nothing is said. Tried: whole numbers as names,
-with zeros before them, with a sign, mixed with words, one number twice; every spelling of a part; two folders for one part;
-a test part without labels beside a validation part and without one, in a folder of its own, with classes that training
-lacks; one level too high, several levels, several data sets, one level too low; one class; classes called as parts;
-hidden folders at any depth and what systems leave; links to folders and images, loops, links to nowhere; images beside
-the classes, of kinds that are not read, with the names JPEG files have; names that differ in case alone.
+with zeros before them, with a sign, mixed with words, one number twice; every spelling of a part; two folders for one
+part; a test part without labels beside a validation part and without one, in a folder of its own, with classes that
+training lacks; one level too high, several levels, several data sets, one level too low; one class; classes called as
+parts; hidden folders at any depth and what systems leave; links to folders and images, loops, links to nowhere; images
+beside the classes, of kinds that are not read, with the names JPEG files have; names that differ in case alone.
 """
 
 import shutil

@@ -87,7 +87,11 @@ def from_weights(path: Path, data: DataSet, how: Making) -> Candidate:
     if not any(name.startswith("standardize.") for name in state):  # weights of the network alone
         state = {f"{INNER}{name}": value for name, value in _bare(state, model.network).items()}
         state |= {f"standardize.{name}": value for name, value in model.standardize.state_dict().items()}
-    checkpoint.load_into(model, state, source=path)
+    try:
+        checkpoint.load_into(model, state, source=path)
+    except InputError as error:
+        whose = "that the file names" if names else f"of {data.name}"
+        raise InputError(f"{error}; the model was made for the {len(names or data.classes):,} classes {whose}") from error
     with path.open("rb") as file:
         digest = sha256(file.read()).hexdigest()
     return Candidate(path.stem, model, {"model": how.model, "weights": f"{path.name}, SHA-256 {digest}"}, names)

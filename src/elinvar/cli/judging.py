@@ -222,7 +222,7 @@ def _matched_with(made: Candidate, data: DataSet, source: str, *, subset: bool) 
         return match_classes(data, made.classes, whose=source, subset=subset)
     if subset:
         raise InputError(f"{SUBSET_OPTION}: {source} does not say what its classes are called; judge it on all of them")
-    names = "" if made.classes is None else f", which it calls {few(made.classes)}"
+    names = "" if made.classes is None else f", which it calls {few(made.classes)},"
     note = f"{source}: its outputs{names} are taken in the order of the classes of {data.name}: {few(data.classes)}"
     return replace(data, notes=(*data.notes, note))
 

@@ -1,6 +1,6 @@
 """Image files to upright RGB, whatever they were: grey, palette, transparent, CMYK, 16 bits, turned by a camera."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -53,15 +53,23 @@ def _range(path: Path) -> tuple[int, int] | None:
         return None
 
 
-def warn_of_depth(paths: Iterable[Path]) -> None:
-    """Warn, once, where at least half of the images with more than 8 bits among `paths` come out black or cut off."""
-    found = [(path, of) for path in paths if path.suffix.lower() in DEEP and (of := _range(path)) is not None]
-    wrong = [(path, of) for path, of in found if of[1] < DARK or of[1] > 65535 or of[0] < 0]
-    if not wrong or 2 * len(wrong) < len(found):
+def warn_of_depth(groups: Iterable[Sequence[Path]]) -> None:
+    """Warn, once, where more than half of the images with more than 8 bits in a group come out black or cut off.
+
+    Groups are a few images of one class each: a class may have a camera of its own.
+    """
+    wrong, looked = list[tuple[Path, int, int]](), 0
+    for paths in groups:
+        found = [(path, *of) for path in paths if path.suffix.lower() in DEEP and (of := _range(path)) is not None]
+        faulty = [(path, low, high) for path, low, high in found if high < DARK or high > 65535 or low < 0]
+        looked += bool(found)
+        wrong += faulty[:1] if 2 * len(faulty) > len(found) else []
+    if not wrong:
         return
-    path, (low, high) = wrong[0]
+    path, low, high = wrong[0]
     came = "comes out nearly black" if high < DARK and low >= 0 else "is cut off"
     warn(
         f"{path}: its values span {low} to {high}, with more than 8 bits 0 to 65535 are expected: the image {came}; "
-        f"scale the values to this range (12 bits: times 16), or save 8 bits ({len(wrong)} of {len(found)} looked at)"
+        "scale the values to this range (12 bits: times 16), or save 8 bits (a few of each class are looked at: "
+        f"{len(wrong):,} of {looked:,} classes are like this)"
     )

@@ -27,7 +27,7 @@ AFTER = ("set", "images", "imgs", "data", "dataset", "split", "part")
 TEST_SHARE = 0.2
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-PEEK = 32  # images that are looked at when a folder is opened
+PEEK = 3  # images of each class that are looked at when a folder is opened
 
 
 def part_of(name: str) -> tuple[str, str] | None:
@@ -184,10 +184,11 @@ def read_folder(root: Path, *, size: int = SIZE) -> DataSet:
         root.resolve().name, train.split(classes, crop), test.split(classes, crop), classes,
         IMAGENET_MEAN, IMAGENET_STD, notes=(*notes, *notes_of(root, classes)),
     )  # fmt: skip
-    warn_of_depth([part.root / name for part in (train, test) for name in _some(part)])
+    warn_of_depth([*_some(train, name), *_some(test, name)] for name in classes)
     return data
 
 
-def _some(listing: Listing) -> list[str]:
-    names = [name for group in listing.files.values() for name in group]
-    return names[:: max(1, len(names) // PEEK)]
+def _some(listing: Listing, group: str) -> list[Path]:
+    """A few files of a class, evenly over their names."""
+    names = listing.files.get(group, [])
+    return [listing.root / name for name in names[:: max(1, -(-len(names) // PEEK))]]

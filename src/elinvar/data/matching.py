@@ -121,7 +121,8 @@ def match_classes(data: DataSet, model: Sequence[str], *, whose: str, subset: bo
     if ours.keys() - theirs.keys():
         raise InputError(f"{data.name}: {differing}; name data with the same classes, or rename its folders")
     if not subset and len(ours) < len(theirs):
-        raise InputError(f"{data.name}: {differing}; 'elinvar evaluate' judges on these classes and outputs alone with {SUBSET_OPTION}")
+        way = f"'elinvar evaluate' judges on these classes and outputs alone with {SUBSET_OPTION}"
+        raise InputError(f"{data.name}: {differing}; {way}")
     order = sorted(ours, key=lambda name: theirs[name])
     table = _inverse(order, ours)
     name, note = data.name, f"{data.name}: the classes of {whose} are in another order; they are matched by name"

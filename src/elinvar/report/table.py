@@ -147,7 +147,7 @@ def headline(results: Sequence[RunResult]) -> Table:
         cells=tuple(
             tuple(_cell(measure.values(runs), measure.decimals) for measure in measures) for runs in groups.values()
         ),
-        notes=(_about(groups), *_classes(results), *_subset(results), *_attacked(results), *([told.sentence] if told else [])),
+        notes=(_about(groups), *_subset(results), *_attacked(results), *([told.sentence] if told else [])),
     )
 
 
@@ -158,7 +158,11 @@ def _classes(results: Sequence[RunResult]) -> list[str]:
 
 
 def _subset(results: Sequence[RunResult]) -> list[str]:
-    """Which corruptions the means are over."""
+    """Which classes were judged, where they are some of the model's, and which corruptions the means are over."""
+    return [*_classes(results), *_corruptions(results)]
+
+
+def _corruptions(results: Sequence[RunResult]) -> list[str]:
     found = next((run.evaluation.shift.subset for run in results if run.evaluation.shift is not None), None)
     return [] if found is None else [f"Means under corruptions: {found}."]
 
