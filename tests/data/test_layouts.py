@@ -109,6 +109,10 @@ def test_a_test_part_without_labels_leaves_the_test_to_val(unlabelled: str, tmp_
     assert data.test.root == root / "val"
     assert f"it is left out, and {root / 'val'} is judged" in told(data)
     shutil.rmtree(root / "val")
+    (root / "val").mkdir()
+    with pytest.raises(InputError, match=rf"; label it, or put a labelled part into {root / 'val'}"):
+        read_folder(root)
+    (root / "val").rmdir()
     message = "has no class folders, but 3 images" if unlabelled == "test" else "this class has no folder in"
     with pytest.raises(InputError, match=message):
         read_folder(root)
@@ -136,8 +140,21 @@ def test_class_folders_one_level_down_are_found(tmp_path: Path) -> None:
         read_folder(tmp_path / "flat")
     with pytest.raises(InputError, match=r"train: holds one folder, data, .*; did you mean .*train/data\?"):
         read_folder(tmp_path)
-    with pytest.warns(InputWarning, match="each of p, q holds the folders a, b; if those are the classes"):
+    with pytest.warns(InputWarning, match=r"each of p, q holds folders \(a, b\) .*, name one of p, q"):
         read_folder(fill(tmp_path / "twice", "p/a", "p/b", "q/a", "q/b"))
+
+
+def test_one_folder_of_folders_among_classes_is_told(tmp_path: Path) -> None:
+    with pytest.warns(InputWarning, match=r"images holds folders \(cat, dog\) .* the classes, name images"):
+        read_folder(fill(tmp_path, "images/cat", "images/dog", "annotations"))
+
+
+@pytest.mark.parametrize("pair", [("seg_train", "seg_test"), ("Train-pets", "Valid-pets"), ("cub.training", "cub.val")])
+def test_parts_with_another_word_in_their_names_are_no_classes(pair: tuple[str, str], tmp_path: Path) -> None:
+    root = fill(tmp_path, *(f"{part}/{part}/{label}" for part in pair for label in "ab"), "seg_pred")
+    with pytest.raises(InputError, match=f"{pair[0]} and {pair[1]} look like parts, not like classes; call them train"):
+        read_folder(root)
+    assert read_folder(fill(tmp_path / "fine", "train_station", "test_tube")).classes == ("test_tube", "train_station")
 
 
 def test_one_level_too_low_names_the_folder_around_it(tmp_path: Path) -> None:
@@ -167,6 +184,8 @@ def test_a_split_that_was_made_is_said_with_its_numbers(tmp_path: Path) -> None:
     assert (len(data.train), len(data.test)) == (16, 4)
     assert "no test part: 4 of 20 images, a fifth of each class, are set apart" in told(data)
     fill(tmp_path / "whole", *(f"{part}/{label}" for part in ("train", "val") for label in "ab"), count=2)
+    data = read_folder(fill(tmp_path / "val_alone" / "val", "a", "b"))
+    assert "beside" not in told(data)
     assert f"val beside it is not read; name {tmp_path / 'whole'}" in told(read_folder(tmp_path / "whole" / "train"))
 
 

@@ -90,8 +90,8 @@ def from_weights(path: Path, data: DataSet, how: Making) -> Candidate:
     try:
         checkpoint.load_into(model, state, source=path)
     except InputError as error:
-        whose = "that the file names" if names else f"of {data.name}"
-        raise InputError(f"{error}; the model was made for the {len(names or data.classes):,} classes {whose}") from error
+        count, whose = len(names or data.classes), "that the file names" if names else f"of {data.name}"
+        raise InputError(f"{error}; the model was made for the {count:,} classes {whose}") from error
     with path.open("rb") as file:
         digest = sha256(file.read()).hexdigest()
     return Candidate(path.stem, model, {"model": how.model, "weights": f"{path.name}, SHA-256 {digest}"}, names)

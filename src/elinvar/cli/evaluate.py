@@ -25,6 +25,7 @@ from .options import (
     parser,
     progress_console,
     say,
+    tell,
     words,
     write_json,
 )
@@ -114,6 +115,7 @@ def run(arguments: Sequence[str]) -> int:
             done.append(found)
             write_report(found.page, [found.result], samples=found.samples)
         results = [found.result for found in done]
+        tell(note for found in done for note in found.notes)
         if wanted.plan is not None and len(done) > 1 and not options.no_black_box:
             by_recipe(results)  # what cannot stand in one table is refused before minutes are spent
             results = _black_boxes(done, wanted, progress)

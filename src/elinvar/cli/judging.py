@@ -161,13 +161,17 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Judged:
-    """A judged model and where its page goes; the model itself only where black boxes may need it again."""
+    """A judged model, where its page goes, and what is to be told of its classes.
+
+    The model itself is kept only where black boxes may need it again.
+    """
 
     result: RunResult
     page: Path
     data: DataSet
     entrant: Entrant | None
     samples: SampleSheet | None = None
+    notes: tuple[str, ...] = ()
 
 
 def judged(source: str, wanted: Wanted, progress: Progress, branch: str | None = None) -> Judged:
@@ -241,7 +245,7 @@ def _other(source: str, wanted: Wanted, progress: Progress) -> Judged:
     )
     weights = candidates.is_weights(source)
     made = candidates.from_weights(Path(source), data, how) if weights else candidates.from_import(source, data, how)
-    data = _told(data, _matched_with(made, data, source, subset=options.subset_of_classes))
+    read, data = data, _matched_with(made, data, source, subset=options.subset_of_classes)
     candidate = candidates.named(made, options.name)
     if data.outputs is not None:
         candidate = replace(candidate, about={**candidate.about, "classes": some_classes(data)})
@@ -258,4 +262,4 @@ def _other(source: str, wanted: Wanted, progress: Progress) -> Judged:
     }
     shown = RunResult(name=candidate.name, seed=None, evaluation=found, manifest=manifest)
     entrant = Entrant(predicts, folder, found) if wanted.plan is not None else None
-    return Judged(shown, folder / "report.html", data, entrant)
+    return Judged(shown, folder / "report.html", data, entrant, notes=data.notes[len(read.notes) :])

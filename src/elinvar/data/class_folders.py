@@ -112,10 +112,13 @@ def warn_of(listing: Listing) -> None:
         alike[name.casefold()].append(name)
     if twice := [" and ".join(names) for names in alike.values() if len(names) > 1]:
         warn(f"{root}: {few(twice)} differ in case alone and are classes of their own; if they are one, join them")
-    inner = [listing.inner(name) for name in listing.files]
-    if len(inner) > 1 and len(inner[0]) > 1 and all(names == inner[0] for names in inner):
-        same, sets = few(sorted(inner[0])), few(list(listing.files))
-        warn(f"{root}: each of {sets} holds the folders {same}; if those are the classes, name one of {sets}")
+    inner = {name: listing.inner(name) for name in listing.files}
+    nested = [name for name, folders in inner.items() if len(folders) > 1]
+    alone = len(nested) < len(inner)
+    if nested and (alone or (len(inner) > 1 and len({frozenset(folders) for folders in inner.values()}) == 1)):
+        same, sets, each = few(sorted(inner[nested[0]])), few(nested), "each of " if len(nested) > 1 else ""
+        text = f"{root}: {each}{sets} holds folders ({same}) and no images beside them"
+        warn(f"{text}; if those are the classes, name {'one of ' if each else ''}{sets}")
 
 
 def _counted(kinds: Counter[str]) -> str:

@@ -65,6 +65,24 @@ def _refuse_data_sets(listing: Listing) -> None:
         raise InputError(f"{listing.root}: one folder too high, {sets[0]} holds {parts}; name {meant}")
 
 
+def _refuse_parts_in_other_words(listing: Listing) -> None:
+    """Raise `InputError` for folders as pets_train and pets_test: the same name but for the word of a part."""
+    rests: dict[tuple[str, ...], dict[str, str]] = {}
+    for name in listing.files:
+        words = re.split(r"[ _.-]+", name.casefold())
+        for place, word in enumerate(words):
+            if (part := part_of(word)) is not None:
+                kind = TRAIN if part[0] == TRAIN else TEST
+                rests.setdefault((*words[:place], *words[place + 1 :]), {})[kind] = name
+    for kinds in rests.values():
+        if len(kinds) > 1:
+            train, test = kinds[TRAIN], kinds[TEST]
+            raise InputError(
+                f"{listing.root}: {train} and {test} look like parts, not like classes; call them {TRAIN} and {TEST}, "
+                "each with one folder for each class"
+            )
+
+
 def _kinds(names: Sequence[str]) -> set[str]:
     """Which parts names stand for, test and val as one."""
     found = {part_of(name) for name in names}
@@ -75,6 +93,7 @@ def _whole(root: Path) -> tuple[Listing, Listing, tuple[str, ...]]:
     """All classes in one folder: a fifth of each is set apart."""
     listing = Listing.of(root)
     _refuse_data_sets(listing)
+    _refuse_parts_in_other_words(listing)
     require_classes(listing)
     train, test = _train_and_test(listing)
     total, apart = (sum(map(len, part.files.values())) for part in (listing, test))
@@ -82,9 +101,10 @@ def _whole(root: Path) -> tuple[Listing, Listing, tuple[str, ...]]:
         f"{root}: no test part: {apart:,} of {total:,} images, a fifth of each class, are set apart by a hash of the "
         "files' names"
     ]
-    beside = [name for name in contents(root.resolve().parent).folders if (part_of(name) or (TRAIN,))[0] != TRAIN]
-    if part_of(root.resolve().name) and beside:
-        said.append(f"{root}: {few(beside)} beside it is not read; name {root.resolve().parent} to judge that")
+    own = part_of(root.resolve().name)
+    around = contents(root.resolve().parent).folders if own else []
+    if beside := [name for name in around if name != root.resolve().name and part_of(name) is not None]:
+        said.append(f"{root}: {few(beside)} beside it is not read; name {root.resolve().parent} to read both")
     return train, test, tuple(said)
 
 
@@ -144,7 +164,7 @@ def _apart(root: Path, parts: dict[str, tuple[str, str]], holding: set[str]) -> 
             break
         passed.append(reason)
     else:
-        hint = "" if test.files or len(tests) > 1 else f"; label it, or put a labelled part into {root / VAL}"
+        hint = "" if test.files and len(passed) == 1 else f"; label it, or put a labelled part into {root / VAL}"
         raise InputError(f"{passed[0]}{hint}")
     if reason is not None:
         raise InputError(reason)
