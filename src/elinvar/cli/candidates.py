@@ -26,6 +26,7 @@ from ..outputs import probabilities_sure
 from ..precision import Compute
 from ..recipe import Infer
 from ..train import load_into, read_weights
+from .class_names import names_in_file, names_of_model
 
 OUTPUTS = ("logits", "probabilities")
 LOOK = 8  # images that a model is tried on first
@@ -51,11 +52,12 @@ class Making:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model that is ready to be judged, its name in reports, and what is told about it."""
+    """A model that is ready to be judged, its name in reports, what is told about it, and its classes if it says so."""
 
     name: str
     model: nn.Module
     about: dict[str, Any]
+    classes: tuple[str, ...] | None = None
 
 
 def is_weights(text: str) -> bool:
@@ -87,10 +89,16 @@ def from_weights(path: Path, data: DataSet, how: Making) -> Candidate:
     """The model `how.model` with the weights in a file; raises `InputError` that names what does not fit."""
     if how.model is None:
         raise InputError(f"{path}: weights do not say what model they are of; name it, as in --model wrn-40-2")
-    made = _made(how.model, data, how)
+    names = names_in_file(path)
+    count = len(names or data.classes)
+    made = _made(how.model, data, how, count)
     state = read_weights(path, made.model, key=how.key)
     inner = {name.removeprefix(NETWORK): value for name, value in state.items() if name.startswith(NETWORK)}
-    load_into(made.model.network, inner, source=path)
+    try:
+        load_into(made.model.network, inner, source=path)
+    except InputError as error:
+        whose = "that the file names" if names else f"of {data.name}"
+        raise InputError(f"{error}; the model was made for the {count:,} classes {whose}") from error
     kept = {name: value for name in ("mean", "std") if (value := state.get(f"{STANDARDIZE}{name}")) is not None}
     about: dict[str, Any] = {} if kept else _constants(path.stem, how.model, made, data, how)
     for name, value in kept.items():
@@ -99,7 +107,7 @@ def from_weights(path: Path, data: DataSet, how: Making) -> Candidate:
     with path.open("rb") as file:
         digest = sha256(file.read()).hexdigest()
     about = {"model": how.model, "weights": f"{path.name}, SHA-256 {digest}", **about}
-    return _candidate(path.stem, made.model, about, how)
+    return _candidate(path.stem, made.model, about, how, names)
 
 
 def from_import(path: str, data: DataSet, how: Making) -> Candidate:
@@ -109,15 +117,17 @@ def from_import(path: str, data: DataSet, how: Making) -> Candidate:
     if how.key is not None:
         raise InputError(f"--weights-key {how.key}: is for files of weights, and {path} is a model itself")
     name = re.sub(r"\W+", "-", path).strip("-")
-    made = _made(path, data, how)
-    about = _constants(name, path, made, data, how)
-    return _candidate(name, made.model, {"model": path, "options": dict(how.options), **about}, how)
+    made = _made(path, data, how, len(data.classes))
+    about = {"model": path, "options": dict(how.options), **_constants(name, path, made, data, how)}
+    return _candidate(name, made.model, about, how, names_of_model(made.model))
 
 
-def _candidate(name: str, model: Standardized, about: dict[str, Any], how: Making) -> Candidate:
+def _candidate(
+    name: str, model: Standardized, about: dict[str, Any], how: Making, names: tuple[str, ...] | None
+) -> Candidate:
     if how.outputs == "logits":
-        return Candidate(name, model, about)
-    return Candidate(name, models.LogProbabilities(model), {**about, "outputs": "probabilities, as logarithms"})
+        return Candidate(name, model, about, names)
+    return Candidate(name, models.LogProbabilities(model), {**about, "outputs": "probabilities, as logarithms"}, names)
 
 
 class _Made(NamedTuple):
@@ -127,7 +137,7 @@ class _Made(NamedTuple):
     complete: bool
 
 
-def _made(name: str, data: DataSet, how: Making) -> _Made:
+def _made(name: str, data: DataSet, how: Making, classes: int) -> _Made:
     channels = data.test.shape[0]
     mean, std = how.mean or data.mean, how.std or data.std
     if not len(mean) == len(std) == channels:
@@ -135,10 +145,10 @@ def _made(name: str, data: DataSet, how: Making) -> _Made:
     try:
         ready = find(name) if ":" in name else None
         if isinstance(ready, nn.Module):
-            made = Standardized(Standardize(mean, std), ready, classes=len(data.classes))
+            made = Standardized(Standardize(mean, std), ready, classes=classes)
         else:
             made = models.build(
-                name, classes=len(data.classes), mean=mean, std=std, in_channels=channels, options=how.options, seed=0
+                name, classes=classes, mean=mean, std=std, in_channels=channels, options=how.options, seed=0
             )
     except InputError:
         raise
@@ -174,7 +184,7 @@ def predictor(candidate: Candidate, data: DataSet, compute: Compute) -> Predicto
 
     Raises `InputError` for a model that fails, whose output is not one number for each class, or is probabilities.
     """
-    found = Predictor(compute.place(candidate.model), Infer(), compute)
+    found = Predictor(compute.place(candidate.model), Infer(), compute, data.outputs)
     count = min(LOOK, len(data.test))
     images = next(iter(data.test.batches(torch.arange(count), count, workers=0))).images
     shape = tuple(images.shape[1:])

@@ -7,13 +7,14 @@ from rich.progress import Progress
 
 from .. import shift
 from ..check import InputError, unknown
-from ..data import load, write_corrupted
+from ..data import write_corrupted
 from .options import (
     add_frost,
     add_size,
     add_verify,
     data_forms,
     frost,
+    load,
     numbers,
     parser,
     progress_console,

@@ -21,12 +21,14 @@ from .options import (
     add_device,
     add_frost,
     add_size,
+    add_subset,
     add_verify,
     data_forms,
     output_console,
     parser,
     progress_console,
     say,
+    tell,
     words,
     write_json,
 )
@@ -59,6 +61,7 @@ def _parser() -> Parser:
         "--data", type=str, default=None, help=f"another data set: {data_forms()}; default: that of the run"
     )
     add_size(made)
+    add_subset(made)
     add_verify(made)
     made.add_argument(
         "--corrupted", type=str, default=None, metavar="DIR",
@@ -127,6 +130,7 @@ def run(arguments: Sequence[str]) -> int:
             done.append(found)
             write_report(found.page, [found.result], samples=found.samples)
         results = [found.result for found in done]
+        tell(note for found in done for note in found.notes)
         if wanted.plan is not None and len(done) > 1 and not options.no_black_box:
             by_recipe(results)  # what cannot stand in one table is refused before minutes are spent
             results = _black_boxes(done, wanted, progress)

@@ -12,7 +12,8 @@ from rich.progress import Progress, TaskID
 
 from .. import config, shift
 from ..check import InputError
-from ..data import DATASETS, DataSet, load, read_corrupted, read_perturbed
+from ..data import DATASETS, DataSet, match_classes, read_corrupted, read_perturbed
+from ..data.matching import SUBSET_OPTION, few, some_classes
 from ..infer import (
     AttackPlan,
     CorruptedImages,
@@ -31,12 +32,12 @@ from ..models.description import describe
 from ..precision import Compute, Precision
 from ..recipe import Infer
 from ..report import RunResult, SampleSheet, sample_grid
-from ..train import Run
+from ..train import Run, matched
 from ..train import evaluate as judge_run
 from ..train.evaluate import predictor
 from . import candidates
-from .candidates import Making
-from .options import device, frost, numbers
+from .candidates import Candidate, Making
+from .options import device, frost, load, numbers, tell
 from .pictures import examples
 
 NAMING = str.maketrans({"=": "", ",": "-", " ": ""})  # of shares of branches in names of recipes and folders
@@ -95,7 +96,9 @@ def _images(data: DataSet, corrupted: str | None, frost_dir: str | None, verify:
         return Generated(data.test, frost(frost_dir))
     if frost_dir is not None:
         raise InputError("--frost-dir: is for images that are generated; the files of --corrupted have their frost")
-    return Published(read_corrupted(Path(corrupted), classes=data.classes, clean=data.test, verify=verify))
+    stored = None if data.match is None else data.match.stored
+    files = read_corrupted(Path(corrupted), classes=data.classes, clean=data.test, stored=stored, verify=verify)
+    return Published(files)
 
 
 @cache
@@ -117,8 +120,20 @@ def _sample_sheet(data: DataSet, images: CorruptedImages) -> SampleSheet:
     return sample_grid(some.images, corrupted)
 
 
-def opened(spec: str | None, run: Run, size: int | None = None, verify: bool = False) -> DataSet:
-    """The data set `spec`, or that of the run, at `size`, or that of the run; each is read once."""
+def opened(
+    spec: str | None, run: Run, size: int | None = None, *, subset: bool = False, verify: bool = False
+) -> DataSet:
+    """The data set `spec`, or that of the run, with the class numbers of the run; each is read once.
+
+    size   None: that of the run
+    """
+    data = _found(spec, run, size, verify)
+    found = matched(run, data, subset=subset)
+    tell(found.notes[len(data.notes) :])
+    return found
+
+
+def _found(spec: str | None, run: Run, size: int | None, verify: bool) -> DataSet:
     told = run.manifest().get("origin")
     origin = told if isinstance(told, dict) else {}
     spec = origin.get("spec") if spec is None else spec
@@ -152,13 +167,17 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Judged:
-    """A judged model and where its page goes; the model itself only where black boxes may need it again."""
+    """A judged model, where its page goes, and what is to be told of its classes.
+
+    The model itself is kept only where black boxes may need it again.
+    """
 
     result: RunResult
     page: Path
     data: DataSet
     entrant: Entrant | None
     samples: SampleSheet | None = None
+    notes: tuple[str, ...] = ()
 
 
 def judged(source: str, wanted: Wanted, progress: Progress, branch: str | None = None) -> Judged:
@@ -193,7 +212,7 @@ def _inference(branch: str) -> Infer:
 def _run(run: Run, wanted: Wanted, progress: Progress, branch: str | None) -> Judged:
     """Judge a run of `elinvar train`."""
     options = wanted.options
-    data = opened(options.data, run, options.size, options.verify)
+    data = opened(options.data, run, options.size, subset=options.subset_of_classes, verify=options.verify)
     recipe = config.load(run.recipe_file, trust=options.trust)
     compute = Compute.choose(device(options.device), recipe.train.precision, recipe.train.channels_last)
     folder = run.path
@@ -204,6 +223,20 @@ def _run(run: Run, wanted: Wanted, progress: Progress, branch: str | None) -> Ju
     found = judge_run(run, recipe, data, compute, judged=predicts, observer=watch, folder=folder, **wanted.how(data))
     entrant = Entrant(predicts, folder, found) if wanted.plan is not None else None
     return Judged(result(run, found), folder / run.report_file.name, data, entrant)
+
+
+def _matched_with(made: Candidate, data: DataSet, source: str, *, subset: bool) -> DataSet:
+    """The data with the class numbers of a model that is no run, as far as the model names its classes.
+
+    Models may say in English what folders say in codes: names of which none is the same are told, and not compared.
+    """
+    if made.classes is not None and (set(made.classes) & set(data.classes) or subset):
+        return match_classes(data, made.classes, whose=source, subset=subset)
+    if subset:
+        raise InputError(f"{SUBSET_OPTION}: {source} does not say what its classes are called; judge it on all of them")
+    names = "" if made.classes is None else f", which it calls {few(made.classes)},"
+    note = f"{source}: its outputs{names} are taken in the order of the classes of {data.name}: {few(data.classes)}"
+    return replace(data, notes=(*data.notes, note))
 
 
 def _other(source: str, wanted: Wanted, progress: Progress) -> Judged:
@@ -222,7 +255,10 @@ def _other(source: str, wanted: Wanted, progress: Progress) -> Judged:
     )
     weights = candidates.is_weights(source)
     made = candidates.from_weights(Path(source), data, how) if weights else candidates.from_import(source, data, how)
+    read, data = data, _matched_with(made, data, source, subset=options.subset_of_classes)
     candidate = candidates.named(made, options.name)
+    if data.outputs is not None:
+        candidate = replace(candidate, about={**candidate.about, "classes": some_classes(data)})
     compute = Compute.choose(device(options.device), Precision(options.precision))
     folder, predicts = Path(options.out) / candidate.name, candidates.predictor(candidate, data, compute)
     found = record(
@@ -236,4 +272,4 @@ def _other(source: str, wanted: Wanted, progress: Progress) -> Judged:
     }
     shown = RunResult(name=candidate.name, seed=None, evaluation=found, manifest=manifest)
     entrant = Entrant(predicts, folder, found) if wanted.plan is not None else None
-    return Judged(shown, folder / "report.html", data, entrant)
+    return Judged(shown, folder / "report.html", data, entrant, notes=data.notes[len(read.notes) :])

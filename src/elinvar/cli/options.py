@@ -1,6 +1,7 @@
 """What verbs share: a parser that fails in one line, common options, and where output goes."""
 
 import sys
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 import torch
@@ -8,7 +9,9 @@ from jsonargparse import ArgumentParser
 from rich.console import Console
 
 from ..check import InputError
-from ..data import DATASETS
+from ..data import DATASETS, DataSet
+from ..data import load as read
+from ..data.matching import SUBSET_OPTION
 from ..files import to_json
 from ..rng import Seeds, Source
 from ..shift import FrostTextures, load_frost
@@ -46,6 +49,14 @@ def add_verify(made: Parser) -> None:
     made.add_argument(
         "--verify", action="store_true",
         help="hash every file of the data anew; default: files of the same size and times as before are not read again",
+    )  # fmt: skip
+
+
+def add_subset(made: Parser) -> None:
+    """The option that allows data with some of a model's classes."""
+    made.add_argument(
+        SUBSET_OPTION, action="store_true",
+        help="judge on data that hold some classes of the model alone, by those of its outputs; reports say how many",
     )  # fmt: skip
 
 
@@ -121,6 +132,19 @@ def output_console() -> Console:
 def say(console: Console, text: str) -> None:
     """A line as it is: paths may hold what rich takes for markup, and are not broken."""
     console.print(text, markup=False, soft_wrap=True)
+
+
+def load(spec: str, *, size: int | None = None, download: bool = False, verify: bool = False) -> DataSet:
+    """The data set `spec`; its notes are told."""
+    data = read(spec, size=size, download=download, verify=verify)
+    tell(data.notes)
+    return data
+
+
+def tell(notes: Iterable[str]) -> None:
+    """A line of the program for each note, on the error stream."""
+    for note in notes:
+        sys.stderr.write(f"elinvar: note: {note}\n")
 
 
 def write_json(value: Any) -> None:

@@ -7,7 +7,6 @@ import torch
 
 from .. import config
 from ..check import InputError
-from ..data import load
 from ..precision import Compute
 from ..recipe import Recipe
 from ..recipes import recipe as named_recipe
@@ -18,6 +17,7 @@ from .options import (
     add_verify,
     data_forms,
     device,
+    load,
     parser,
     progress_console,
     say,

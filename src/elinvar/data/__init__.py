@@ -6,9 +6,11 @@ from .corrupted import read_corrupted as read_corrupted
 from .corrupting import write_corrupted as write_corrupted
 from .crop import Crop as Crop
 from .dataset import DataSet as DataSet
+from .dataset import Match as Match
 from .dataset import Split as Split
 from .folder import FolderSplit as FolderSplit
 from .grouped import grouped_order as grouped_order
+from .matching import match_classes as match_classes
 from .order import cut_batches as cut_batches
 from .order import epoch_order as epoch_order
 from .order import stratified_order as stratified_order

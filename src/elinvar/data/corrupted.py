@@ -21,11 +21,13 @@ from torch import Tensor
 
 from ..check import InputError
 from .checksums import PUBLISHED
+from .class_folders import Listing
 from .contents import forget
 from .crop import Crop
 from .dataset import Split
-from .listing import Listing
 from .mapped import AGAIN, MappedSplit, open_array
+from .matching import places
+from .walking import contents
 
 LABELS = "labels"
 MANIFEST = "manifest.json"
@@ -78,17 +80,30 @@ def _require(root: Path, names: Sequence[str], known: Sequence[str], wanted: Seq
         raise InputError(f"{root}: has severities {', '.join(map(str, has))}, lacks {', '.join(map(str, lacking))}")
 
 
+def _class_names(root: Path, manifest: dict[str, Any]) -> tuple[str, ...]:
+    """The names of the classes that a manifest has, in the order of the files' numbers; none if it has none."""
+    found = manifest.get("classes", [])
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        raise InputError(f"{root / MANIFEST}: its classes are no list of names; write the set again")
+    return tuple(found)
+
+
 class CorruptedArrays(CorruptedFiles):
     """The layout of CIFAR-10-C: one array for each corruption, opened as memory maps and checked when asked for.
 
+    classes   names of the classes in the order of their numbers
     clean     the test set that they were made from, to hold labels and shapes against; None takes them as they are
+    stored    names of the classes in the order of the files' numbers, where no manifest has them; None: `classes`
     """
 
-    def __init__(self, root: Path, classes: int, clean: Split | None = None) -> None:
-        self.root, self.classes, self.clean = root, classes, clean
+    def __init__(
+        self, root: Path, classes: Sequence[str], clean: Split | None = None, stored: Sequence[str] | None = None
+    ) -> None:
+        self.root, self.classes, self.clean = root, tuple(classes), clean
         self.manifest = _manifest(root)
         self.severities = _severities(self.manifest)
-        self.names = tuple(sorted(path.stem for path in root.glob("*.npy") if path.stem != LABELS))
+        self.names = tuple(sorted(path.stem for path in root.glob("[!.]*.npy") if path.stem != LABELS))
+        self.stored = _class_names(root, self.manifest) or tuple(classes if stored is None else stored)
 
     @cached_property
     def official(self) -> str | None:
@@ -117,14 +132,20 @@ class CorruptedArrays(CorruptedFiles):
         if (blocks != blocks[0]).any():
             raise InputError(f"{path}: the {count} blocks of labels differ, expected the same for each severity")
         low, high = (int(value) for value in torch.aminmax(blocks[0]))
-        if low < 0 or high >= self.classes:
-            raise InputError(f"{path}: labels {low} to {high}, expected 0 to {self.classes - 1}; another data set?")
-        if self.clean is not None and not torch.equal(blocks[0], self.clean.targets):
+        if low < 0 or high >= len(self.stored):
+            raise InputError(f"{path}: labels {low} to {high}, expected 0 to {len(self.stored) - 1}; another data set?")
+        numbers = self._numbers[blocks[0]]
+        if self.clean is not None and not torch.equal(numbers, self.clean.targets):
             raise InputError(
                 f"{path}: labels of {len(blocks[0])} images that are not those of the test set "
                 f"({len(self.clean)} images); name the data that these were made from with --data"
             )
-        return blocks[0].clone()
+        return numbers
+
+    @cached_property
+    def _numbers(self) -> Int64[Tensor, " k"]:
+        """For each class number of the files the place of its name in `classes`."""
+        return places(self.stored, self.classes, f"{self.root / MANIFEST}")
 
     def _array(self, name: str) -> Any:
         path = self.root / f"{name}.npy"
@@ -161,7 +182,7 @@ class CorruptedArrays(CorruptedFiles):
             raise InputError(
                 f"{self.root / name}.npy: its checksum is {found}, expected {expected}; get it again, or {hint}"
             )
-        return found
+        return found if self.stored == self.classes else f"{found}, classes {self._numbers.tolist()}"
 
     def _sum(self, name: str, kind: str) -> str:
         return checksum(self.root / f"{name}.npy", kind)
@@ -188,7 +209,8 @@ class CorruptedFolders(CorruptedFiles):
         self.crop = Crop(size, fraction=1.0)
         self.manifest = _manifest(root)
         self.severities = _severities(self.manifest)
-        self.names = tuple(sorted(path.name for path in root.iterdir() if (path / str(self.severities[0])).is_dir()))
+        first = str(self.severities[0])
+        self.names = tuple(name for name in contents(root).folders if (root / name / first).is_dir())
 
     @property
     def about(self) -> str:
@@ -217,31 +239,45 @@ class CorruptedFolders(CorruptedFiles):
         return found
 
     def fingerprint(self, name: str) -> str:
-        """SHA-256 over the images of all severities, see `FolderSplit.fingerprint`."""
+        """SHA-256 over the classes and the images of all severities, see `FolderSplit.fingerprint`."""
         parts = [self.split(name, severity).fingerprint() for severity in self.severities]
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        return hashlib.sha256("\n".join((*self.classes, *parts)).encode(errors="surrogateescape")).hexdigest()
 
 
 def read_corrupted(
-    root: Path, *, classes: Sequence[str], clean: Split | None = None, verify: bool = False
+    root: Path,
+    *,
+    classes: Sequence[str],
+    clean: Split | None = None,
+    stored: Sequence[str] | None = None,
+    verify: bool = False,
 ) -> CorruptedFiles:
     """The corrupted test set in `root`, in either layout.
 
     classes   names of the classes, in the order of their numbers
     clean     the test set that it was made from, to check labels, counts and sizes against
+    stored    names of the classes in the order of the files' numbers, where arrays have no manifest that says it: for
+              data that were matched with a model (`DataSet.match`); None: `classes`
     verify    hash the files anew, whatever is remembered about them
 
-    Raises `InputError` for a folder that holds no such set; single files are checked when they are asked for.
+    Class numbers are those of `classes`, by name. Raises `InputError` for a folder that holds no such set; single files
+    are checked when they are asked for.
     """
     if not root.is_dir():
         raise InputError(f"{root}: {'is a file' if root.exists() else 'does not exist'}, expected a folder")
     if verify:
         forget(root)
-    if (root / f"{LABELS}.npy").exists() or any(root.glob("*.npy")):
-        return CorruptedArrays(root, len(classes), clean)
+    if (root / f"{LABELS}.npy").exists() or any(root.glob("[!.]*.npy")):
+        return CorruptedArrays(root, classes, clean, stored)
     folders = CorruptedFolders(root, classes, 224 if clean is None else clean.shape[1], clean)
     if not folders.names:
         packed = sorted(path.name for path in root.glob("*.tar*"))
         hint = f"; unpack {packed[0]} first" if packed else ""
+        if inner := [name for name in contents(root).folders if _holds_severities(root / name)]:
+            hint = f"; did you mean {root / inner[0]}?"
         raise InputError(f"{root}: holds neither NAME.npy files nor folders NAME/SEVERITY/CLASS{hint}")
     return folders
+
+
+def _holds_severities(folder: Path) -> bool:
+    return any((folder / name / str(SEVERITIES[0])).is_dir() for name in contents(folder).folders)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Protocol, runtime_checkable
+from unicodedata import normalize
 
 import torch
 from jaxtyping import Int64
@@ -11,6 +12,11 @@ from torch import Tensor
 
 from ..check import InputError
 from ..views import Batch
+
+
+def plain(name: str) -> str:
+    """A name as it is compared: file systems write letters with accents in one piece or in two."""
+    return normalize("NFC", name)
 
 
 @runtime_checkable
@@ -56,6 +62,18 @@ class Split(Protocol):
         """SHA-256 of what the split holds, in hexadecimal: for a run's manifest."""
 
 
+@dataclass(frozen=True)
+class Match:
+    """What `match_classes` did to a data set.
+
+    model   names of all classes of the model, in the order of its outputs
+    stored  names of the classes of the data set, in the order of the data set as it was read
+    """
+
+    model: tuple[str, ...]
+    stored: tuple[str, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class DataSet:
     """Two splits of the same classes.
@@ -63,6 +81,8 @@ class DataSet:
     classes  their names; a target is a place in this tuple
     mean     of each channel over the training images, in [0, 1]
     std      of each channel over the training images, in [0, 1]
+    notes    what was found and decided while the data set was read, a line each, for people
+    match    how the classes stand to those of a model, where they are not the same in the same order
 
     Raises `InputError` when these do not belong together.
     """
@@ -73,6 +93,8 @@ class DataSet:
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    notes: tuple[str, ...] = ()
+    match: Match | None = None
 
     def __post_init__(self) -> None:
         if self.train.shape != self.test.shape:
@@ -91,7 +113,20 @@ class DataSet:
                     f"expected 0 to {len(self.classes) - 1} for {len(self.classes)} classes"
                 )
 
+    @property
+    def model_classes(self) -> tuple[str, ...]:
+        """The classes of a model for these data: those of the data, or all that the model was matched with."""
+        return self.classes if self.match is None else self.match.model
+
+    @property
+    def outputs(self) -> tuple[int, ...] | None:
+        """The places of the classes among a model's outputs, None for all of them in order."""
+        if len(self.classes) == len(self.model_classes):
+            return None
+        places = {plain(name): place for place, name in enumerate(self.model_classes)}
+        return tuple(places[plain(name)] for name in self.classes)
+
     def fingerprint(self) -> str:
-        """SHA-256 over both splits, the names of the classes and the constants that standardize, in hexadecimal."""
-        parts = (self.train.fingerprint(), self.test.fingerprint(), *self.classes, repr((self.mean, self.std)))
-        return sha256("\n".join(parts).encode()).hexdigest()
+        """SHA-256 over both splits and the names of the classes, in hexadecimal."""
+        parts = (self.train.fingerprint(), self.test.fingerprint(), *self.classes)
+        return sha256("\n".join(parts).encode(errors="surrogateescape")).hexdigest()

@@ -1,68 +1,46 @@
-"""Which files of a folder are its images, and which of them train and which test."""
+"""Which folders of a data set train and which test, and what is meant where neither is clear."""
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
-
-import torch
-from jaxtyping import Int64
-from torch import Tensor
 
 from ..check import InputError
 from ..rng import fold
+from .class_folders import Listing, notes_of, require_classes, warn_of
 from .crop import Crop
 from .dataset import DataSet
-from .decode import EXTENSIONS
-from .folder import FolderSplit
+from .decode import warn_of_depth
+from .matching import few
+from .walking import contents
 
 SIZE = 224
-TEST_NAMES = ("test", "val")
+TRAIN, TEST, VAL = "train", "test", "val"
+WORDS = {
+    TRAIN: ("train", "training"),
+    TEST: ("test", "testing", "eval", "evaluation"),
+    VAL: ("val", "valid", "validation", "dev"),
+}
+"""What parts are called, in any case, also with one of `AFTER` behind it: train_images, Validation-Set"""
+AFTER = ("set", "images", "imgs", "data", "dataset", "split", "part")
 TEST_SHARE = 0.2
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+PEEK = 3  # images of each class that are looked at when a folder is opened
 
 
-def _refuse(error: OSError) -> NoReturn:
-    raise InputError(f"{error.filename}: {error.strerror}; expected one readable folder of images for each class")
+def part_of(name: str) -> tuple[str, str] | None:
+    """Which part a folder's name means, and by which word; None for any other name.
 
-
-def _folders(root: Path) -> list[str]:
-    try:
-        with os.scandir(root) as entries:
-            return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-    except OSError as error:
-        _refuse(error)
-
-
-def _images(folder: Path) -> Iterator[str]:
-    """Paths below `folder`, at any depth, of what has an image's extension (in any case) and is not hidden."""
-    for where, _, files in os.walk(folder, onerror=_refuse):
-        below = os.path.relpath(where, folder)
-        for file in files:
-            if not file.startswith(".") and Path(file).suffix.lower() in EXTENSIONS:
-                yield os.path.normpath(f"{below}/{file}")
-
-
-@dataclass(frozen=True)
-class Listing:
-    """The images of each class below `root`, as sorted paths relative to it."""
-
-    root: Path
-    files: dict[str, list[str]]
-
-    @classmethod
-    def of(cls, root: Path) -> "Listing":
-        """Every folder directly below `root` is a class."""
-        return cls(root, {name: sorted(f"{name}/{file}" for file in _images(root / name)) for name in _folders(root)})
-
-    def split(self, classes: Sequence[str], crop: Crop) -> FolderSplit:
-        """The files as examples, class after class."""
-        names = [name for group in classes for name in self.files.get(group, [])]
-        counts = torch.tensor([len(self.files.get(group, [])) for group in classes])
-        targets: Int64[Tensor, " n"] = torch.arange(len(classes)).repeat_interleave(counts)
-        return FolderSplit(self.root, names, targets, crop)
+    >>> part_of("Training_Set"), part_of("cat")
+    (('train', 'training'), None)
+    """
+    for part, words in WORDS.items():
+        found = re.fullmatch(rf"({'|'.join(words)})(?:[ _.-]?(?:{'|'.join(AFTER)}))?", name.casefold())
+        if found:
+            return part, found[1]
+    return None
 
 
 def _train_and_test(listing: Listing) -> tuple[Listing, Listing]:
@@ -75,45 +53,162 @@ def _train_and_test(listing: Listing) -> tuple[Listing, Listing]:
         hashed = sorted(names, key=lambda name: fold("folder test", os.fsencode(name).decode("latin-1")))
         cut = max(1, round(TEST_SHARE * len(names)))
         test[group], train[group] = sorted(hashed[:cut]), sorted(hashed[cut:])
-    return Listing(listing.root, train), Listing(listing.root, test)
+    return replace(listing, files=train), replace(listing, files=test)
 
 
-def _require_images(listing: Listing) -> None:
-    if not listing.files:
-        raise InputError(f"{listing.root}: holds no folders, expected one folder of images for each class")
-    for group, names in listing.files.items():
-        if not names:
-            kinds = " ".join(sorted(EXTENSIONS))
-            raise InputError(f"{listing.root / group}: holds no images ({kinds}); add some or remove this class")
+def _refuse_data_sets(listing: Listing) -> None:
+    """Raise `InputError` where folders that are taken for classes are data sets, with parts of their own."""
+    sets = [name for name in listing.files if len(_kinds(contents(listing.root / name).folders)) > 1]
+    if sets:
+        meant = f"{listing.root / sets[0]}" if len(sets) == 1 else f"one of {few(sets)} in {listing.root}"
+        parts = few([name for name in contents(listing.root / sets[0]).folders if part_of(name)])
+        raise InputError(f"{listing.root}: one folder too high, {sets[0]} holds {parts}; name {meant}")
+
+
+def _refuse_parts_in_other_words(listing: Listing) -> None:
+    """Raise `InputError` for folders as pets_train and pets_test: the same name but for the word of a part."""
+    rests: dict[tuple[str, ...], dict[str, str]] = {}
+    for name in listing.files:
+        words = re.split(r"[ _.-]+", name.casefold())
+        for place, word in enumerate(words):
+            if (part := part_of(word)) is not None:
+                kind = TRAIN if part[0] == TRAIN else TEST
+                rests.setdefault((*words[:place], *words[place + 1 :]), {})[kind] = name
+    for kinds in rests.values():
+        if len(kinds) > 1:
+            train, test = kinds[TRAIN], kinds[TEST]
+            raise InputError(
+                f"{listing.root}: {train} and {test} look like parts, not like classes; call them {TRAIN} and {TEST}, "
+                "each with one folder for each class"
+            )
+
+
+def _kinds(names: Sequence[str]) -> set[str]:
+    """Which parts names stand for, test and val as one."""
+    found = {part_of(name) for name in names}
+    return {TRAIN if item[0] == TRAIN else TEST for item in found if item is not None}
+
+
+def _whole(root: Path) -> tuple[Listing, Listing, tuple[str, ...]]:
+    """All classes in one folder: a fifth of each is set apart."""
+    listing = Listing.of(root)
+    _refuse_data_sets(listing)
+    _refuse_parts_in_other_words(listing)
+    require_classes(listing)
+    train, test = _train_and_test(listing)
+    total, apart = (sum(map(len, part.files.values())) for part in (listing, test))
+    said = [
+        f"{root}: no test part: {apart:,} of {total:,} images, a fifth of each class, are set apart by a hash of the "
+        "files' names"
+    ]
+    own = part_of(root.resolve().name)
+    around = contents(root.resolve().parent).folders if own else []
+    if beside := [name for name in around if name != root.resolve().name and part_of(name) is not None]:
+        said.append(f"{root}: {few(beside)} beside it is not read; name {root.resolve().parent} to read both")
+    return train, test, tuple(said)
+
+
+def _one(root: Path, names: Sequence[str]) -> str:
+    if len(names) > 1:
+        raise InputError(f"{root}: {' and '.join(names)} are two folders for the same part; keep one of them there")
+    return names[0]
+
+
+def _candidates(root: Path, parts: dict[str, tuple[str, str]], holding: set[str]) -> list[str]:
+    """Folders to test with, those of the first words first; of one word those with class folders in them."""
+    found = []
+    for part in (TEST, VAL):
+        for word in WORDS[part]:
+            names = [name for name, of in parts.items() if of == (part, word)]
+            if names := [name for name in names if name in holding] or names:
+                found.append(_one(root, names))
+    return found
+
+
+def _lacking(train: Listing, test: Listing) -> str | None:
+    """Why a part cannot test what another trains; None if it can."""
+    images = sum(map(len, test.files.values()))
+    if not test.files and test.stray:
+        return (
+            f"{test.root}: has no class folders, but {test.stray:,} images that belong to no class; "
+            "expected one folder for each class, as in the training part"
+        )
+    if not images:
+        return f"{test.root}: holds no images to test with"
+    if strange := [name for name in test.files if name not in train.files]:
+        rest = f", nor have {few(strange[1:])}" if len(strange) > 1 else ""
+        return f"{test.root / strange[0]}: this class has no folder in {train.root}{rest}"
+    return None
+
+
+def _apart(root: Path, parts: dict[str, tuple[str, str]], holding: set[str]) -> tuple[Listing, Listing, list[str]]:
+    """The parts in folders of their own."""
+    trains = [name for name, (part, _) in parts.items() if part == TRAIN]
+    trains = [name for name in trains if name in holding] or trains
+    tests = _candidates(root, parts, holding)
+    if not trains or not tests:
+        have, lack = (trains[0], (TEST, VAL)) if trains else (tests[0], (TRAIN,))
+        others = ", ".join(word for part in lack for word in WORDS[part][1:])
+        raise InputError(
+            f"{root}: has {have} but not {' or '.join(lack)} (or {others}); add it, or keep the class folders directly "
+            f"in {root}"
+        )
+    train = Listing.of(root / _one(root, trains))
+    _refuse_data_sets(train)
+    require_classes(train)
+    passed = list[str]()
+    for name in tests:
+        test = Listing.of(root / name)
+        reason = _lacking(train, test)
+        if reason is None or set(test.files) & set(train.files):
+            break
+        passed.append(reason)
+    else:
+        hint = "" if test.files and len(passed) == 1 else f"; label it, or put a labelled part into {root / VAL}"
+        raise InputError(f"{passed[0]}{hint}")
+    if reason is not None:
+        raise InputError(reason)
+    warn_of(test)
+    said = [f"{reason}; it is left out, and {test.root} is judged" for reason in passed]
+    if left := [name for name in contents(root).folders if name not in (train.root.name, *tests[: len(passed) + 1])]:
+        said.append(f"{root}: {few(left)} is not read; {test.root.name} is judged")
+    if lacks := [name for name in train.files if not test.files.get(name)]:
+        said.append(f"{test.root}: no images of {len(lacks):,} of {len(train.files):,} classes: {few(lacks)}")
+    return train, test, said
 
 
 def read_folder(root: Path, *, size: int = SIZE) -> DataSet:
-    """The images below `root`, one folder for each class, classes in the order of their names.
+    """The images below `root`, one folder for each class.
 
-    root/train and root/test (or root/val) hold the classes of the two parts; a class may lack test images. If there is
-    none of these folders, root itself holds the classes, and a fifth of each class is set apart for tests by a hash of
-    the files' names: the same files always, on every machine. Images become `size` x `size` as `Crop` says.
-    Standardizing constants are ImageNet's.
+    Folders that are all called by whole numbers are ordered as numbers, any others as text. root/train and root/test
+    (or root/val, where test is missing or not labelled) hold the classes of the two parts; a class may lack test
+    images. `WORDS` has the other names of parts. If there is none of these folders, root itself holds the classes, and
+    a fifth of each class is set apart for tests by a hash of the files' names: the same files always, on every machine.
+    Images become `size` x `size` as `Crop` says. Standardizing constants are ImageNet's.
 
-    Raises `InputError` for a part or a class without images, and for test classes that training lacks.
+    Hidden folders and files are left out, links are followed. `DataSet.notes` has what was decided.
+
+    Raises `InputError` for a part or a class without images, for one class alone, for test classes that training
+    lacks, for a folder above or below the one that is meant, and for links that lead nowhere.
     """
-    crop = Crop(size)
-    found = _folders(root)
-    tests = [name for name in TEST_NAMES if name in found]
-    if "train" not in found and not tests:
-        whole = Listing.of(root)
-        _require_images(whole)
-        train, test = _train_and_test(whole)
-    elif "train" in found and tests:
-        train, test = Listing.of(root / "train"), Listing.of(root / tests[0])
-        _require_images(train)
-        if unknown := sorted(set(test.files) - set(train.files)):
-            raise InputError(f"{test.root / unknown[0]}: this class has no folder in {train.root}")
+    top = contents(root).folders
+    parts = {name: found for name in top if (found := part_of(name)) is not None}
+    holding = {name for name in parts if contents(root / name).folders}
+    if parts and (holding or len(parts) == len(top)):
+        train, test, said = _apart(root, parts, holding)
+        notes = tuple(said)
     else:
-        have, lack = ("train", "test or val") if "train" in found else (tests[0], "train")
-        raise InputError(f"{root}: has {have} but not {lack}; add it, or keep the class folders directly in {root}")
-    classes = tuple(train.files)
-    held_out = test.split(classes, crop)
-    if not len(held_out):
-        raise InputError(f"{test.root}: holds no images to test with")
-    return DataSet(root.resolve().name, train.split(classes, crop), held_out, classes, IMAGENET_MEAN, IMAGENET_STD)
+        train, test, notes = _whole(root)
+    classes, crop = tuple(train.files), Crop(size)
+    data = DataSet(
+        root.resolve().name, train.split(classes, crop), test.split(classes, crop), classes,
+        IMAGENET_MEAN, IMAGENET_STD, notes=(*notes, *notes_of(root, classes)),
+    )  # fmt: skip
+    warn_of_depth([*_some(train, name), *_some(test, name)] for name in classes)
+    return data
+
+
+def _some(listing: Listing, group: str) -> list[Path]:
+    """A few files of a class, evenly over their names."""
+    names = listing.files.get(group, [])
+    return [listing.root / name for name in names[:: max(1, -(-len(names) // PEEK))]]

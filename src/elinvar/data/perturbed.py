@@ -25,6 +25,7 @@ from .contents import digests, forget
 from .corrupted import LABELS
 from .dataset import Split
 from .mapped import AGAIN, open_array
+from .walking import contents
 
 VIDEO = ".mp4"
 
@@ -64,7 +65,7 @@ class PerturbedArrays(PerturbedFiles):
 
     def __init__(self, root: Path, clean: Split) -> None:
         self.root, self.clean = root, clean
-        self.names = tuple(sorted(path.stem for path in root.glob("*.npy") if path.stem != LABELS))
+        self.names = tuple(sorted(path.stem for path in root.glob("[!.]*.npy") if path.stem != LABELS))
 
     def _array(self, name: str) -> Any:
         path, (channels, height, width) = self.root / f"{name}.npy", self.clean.shape
@@ -97,12 +98,14 @@ class PerturbedVideos(PerturbedFiles):
 
     def __init__(self, root: Path, classes: Sequence[str], clean: Split) -> None:
         self.root, self.classes, self.clean = root, tuple(classes), clean
-        self.names = tuple(sorted(path.name for path in root.iterdir() if any(path.glob(f"*/*{VIDEO}"))))
+        self.names = tuple(name for name in contents(root).folders if any((root / name).glob(f"*/*{VIDEO}")))
         self._files = lru_cache(maxsize=1)(self._list)
 
     def _list(self, name: str) -> list[Path]:
         """The videos of a perturbation, one for each test image."""
-        groups = [sorted((self.root / name / label).glob(f"*{VIDEO}")) for label in self.classes]
+        if strange := sorted(set(contents(self.root / name).folders) - set(self.classes)):
+            raise InputError(f"{self.root / name / strange[0]}: not a class of the test set; name its data with --data")
+        groups = [sorted((self.root / name / label).glob(f"[!.]*{VIDEO}")) for label in self.classes]
         counts = torch.bincount(self.clean.targets, minlength=len(self.classes)).tolist()
         for label, videos, expected in zip(self.classes, groups, counts, strict=True):
             if len(videos) != expected:
@@ -169,7 +172,7 @@ def read_perturbed(root: Path, *, classes: Sequence[str], clean: Split, verify: 
         raise InputError(f"{root}: {'is a file' if root.exists() else 'does not exist'}, expected a folder")
     if verify:
         forget(root)
-    if any(root.glob("*.npy")):
+    if any(root.glob("[!.]*.npy")):
         return PerturbedArrays(root, clean)
     videos = PerturbedVideos(root, classes, clean)
     if not videos.names:

@@ -78,7 +78,10 @@ def _check(entrants: Sequence[Entrant], data: DataSet) -> None:
     fingerprint = data.fingerprint()
     for entrant in entrants:
         if entrant.evaluation.about[FINGERPRINT] != fingerprint:
-            raise InputError(f"{entrant.name}: was judged on other data than {data.name}; show images of one data set")
+            raise InputError(
+                f"{entrant.name}: was judged on other data than {data.name}, or knows its classes in another order; "
+                "show images of one data set"
+            )
         if entrant.evaluation.attacks is None:
             raise InputError(f"{entrant.name}: was not judged under attacks; judge it by the suite 'attacks' first")
 

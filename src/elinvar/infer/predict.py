@@ -1,6 +1,6 @@
 """The mirror of the step: test images to logits, by the model's inference rule, leaving no trace."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -44,22 +44,40 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
+class Outputs(nn.Module):
+    """Some outputs of a model, those at `places`: a model that knows these classes alone."""
+
+    def __init__(self, model: nn.Module, places: Sequence[int]) -> None:
+        super().__init__()
+        self.model, self.places = model, tuple(places)
+
+    def forward(self, images: Shaped[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
+        logits: Tensor = self.model(images)
+        return logits[:, list(self.places)]
+
+    def extra_repr(self) -> str:
+        return f"places={self.places}"
+
+
 class Predictor:
     """A model as a pure function from images, uint8 or in [0, 1], to float32 logits on the CPU.
 
-    judged   what predicts: the model, or its branches mixed (`Infer.mix`)
+    judged    what predicts: the model, or its branches mixed (`Infer.mix`), or some outputs of these
+    outputs   places of the outputs that count, where the data hold some of the classes (`DataSet.outputs`); None: all
 
     Raises `InputError` for a mix of branches that the model has not, and for a branch that is still to be chosen; when
     it is called, for images that are in 0..255 or standardized, and for a model that returns anything but logits.
     """
 
-    def __init__(self, model: nn.Module, infer: Infer, compute: Compute) -> None:
+    def __init__(self, model: nn.Module, infer: Infer, compute: Compute, outputs: Sequence[int] | None = None) -> None:
         if infer.best_of:
             raise InputError(
                 f"best_of: one of {', '.join(infer.best_of)} is still to be chosen; name it in infer.branch"
             )
         self.model, self.infer, self.compute = model, infer, compute
         self.judged: nn.Module = Mixture(model, infer.mix, infer.combine) if infer.mix else model
+        if outputs is not None:
+            self.judged = Outputs(self.judged, outputs)
         self._forward: Callable[[Tensor], Tensor] = compute.forward(self.judged)
 
     def __call__(self, images: Shaped[Tensor, "n c h w"], *, batch_size: int = 250) -> Float[Tensor, "n classes"]:

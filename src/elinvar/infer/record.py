@@ -77,10 +77,10 @@ def kept(predictor: Predictor, split: Split, folder: Path, about: Mapping[str, A
     """
     facts = {key: value for key, value in about.items() if key != FINGERPRINT}
     told = json.dumps(facts, sort_keys=True, default=str)  # options need not show in the model itself
-    before = list(settings(predictor.model))
+    before = list(settings(predictor.judged))
     anew = few_logits(predictor, split) if len(split) else None
-    steady = set(before) & set(settings(predictor.model))  # others count something while the model predicts
-    identity = model_identity(predictor.model, predictor.infer, predictor.compute, sorted(steady))
+    steady = set(before) & set(settings(predictor.judged))  # others count something while the model predicts
+    identity = model_identity(predictor.judged, predictor.infer, predictor.compute, sorted(steady))
     found = Parts(folder, identity=f"{identity} {told}", fresh=fresh)
     if anew is not None:
         found.confirm({"of": split.fingerprint()}, anew, partial(same_logits, dtype=predictor.compute.dtype))

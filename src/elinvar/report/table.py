@@ -174,8 +174,18 @@ def headline(results: Sequence[RunResult]) -> Table:
     )
 
 
+def _classes(results: Sequence[RunResult]) -> list[str]:
+    """Which classes were judged, where they are some of those of the model."""
+    found = next((told for run in results if (told := run.evaluation.about.get("classes"))), None)
+    return [] if found is None else [f"Judged on {found}, by their outputs alone."]
+
+
 def _subset(results: Sequence[RunResult]) -> list[str]:
-    """Which corruptions the means are over, and what is taken together before."""
+    """Which classes were judged, where they are some of the model's, and what the means under corruptions are over."""
+    return [*_classes(results), *_corruptions(results)]
+
+
+def _corruptions(results: Sequence[RunResult]) -> list[str]:
     found = next((run.evaluation.shift.subset for run in results if run.evaluation.shift is not None), None)
     if found is None:
         return []

@@ -2,6 +2,8 @@
 
 from .checkpoint import load_into as load_into
 from .choice import chosen as chosen
+from .classes import class_names as class_names
+from .classes import matched as matched
 from .evaluate import evaluate as evaluate
 from .loop import Observer as Observer
 from .loop import build_model as build_model

@@ -23,6 +23,7 @@ from ..rng import Seeds, Source
 from . import checkpoint
 from .checkpoint import Checkpoint, Progress
 from .choice import candidates, choose
+from .classes import as_read_then, require_matched
 from .ema import WeightEma, evaluated
 from .manifest import manifest
 from .run import Run
@@ -50,7 +51,7 @@ def build_model(recipe: Recipe, data: DataSet, seeds: Seeds, *, tell: bool = Fal
     """
     model = models.build(
         recipe.model.name,
-        classes=len(data.classes),
+        classes=len(data.model_classes),
         mean=data.mean,
         std=data.std,
         in_channels=data.train.shape[0],
@@ -212,9 +213,13 @@ def fit(
     """
     watch = observer or Observer()
     with out.owned():
+        if data.outputs is not None:
+            raise InputError(f"{data.name}: only some classes of a model; train on data with all of them")
+        data = as_read_then(out, data)
         training = Training(recipe, data, out, seeds, compute, checkpoint_seconds)
         facts = {"name": recipe.model.name, **asdict(models.describe(training.model))}
         about = {"name": data.name, "fingerprint": data.fingerprint(), "train": len(data.train), "test": len(data.test)}
+        about = {**about, "classes": list(data.classes)}
         out.adopt(recipe, {**manifest(seeds, compute, about, facts), "origin": dict(origin or {})})
         training.restore()
         if training.progress.epoch >= recipe.train.epochs:
@@ -231,8 +236,10 @@ def fit(
 def trained_model(recipe: Recipe, data: DataSet, run: Run, compute: Compute) -> nn.Module:
     """The model of a finished or interrupted run, with the weights that it is judged by.
 
-    Raises `InputError` if the run has no checkpoint, or one of another architecture.
+    Raises `InputError` if the run has no checkpoint, or one of another architecture, and for data whose classes are not
+    those of the run or in another order (see `matched`).
     """
+    require_matched(run, data)
     found = checkpoint.read_judged(run.checkpoints)
     if found is None:
         raise InputError(f"{run.path}: nothing was trained here yet; run 'elinvar train' with --out {run.path}")

@@ -22,9 +22,11 @@ from typing import Any
 
 from .. import config
 from ..check import InputError
+from ..data.matching import difference
 from ..files import make_directory, replacing, to_json, write_text
 from ..recipe import Recipe
 
+CLASSES = "classes"  # names, in the section data of the manifest
 PATIENCE = 8.0  # seconds
 IDENTITY = ("seeds", "data", "compute")  # what of the manifest must not change between two halves of a run
 
@@ -86,11 +88,8 @@ class Run:
             raise InputError(f"{self.path}: holds a run of another recipe (see recipe.yaml); choose another --out")
         before = self.manifest()
         for key in IDENTITY:
-            if before.get(key) != json.loads(json.dumps(manifest[key])):
-                raise InputError(
-                    f"{self.path}: holds a run with other {key} ({before.get(key)}, not {manifest[key]}); "
-                    "choose another --out"
-                )
+            if fault := _differing(before.get(key), json.loads(json.dumps(manifest[key]))):
+                raise InputError(f"{self.path}: holds a run with other {key} ({fault}); choose another --out")
 
     def manifest(self) -> dict[str, Any]:
         """The manifest; raises `InputError` if the directory is no run or the file is damaged."""
@@ -129,3 +128,17 @@ class Run:
         if len(content) > length:
             with replacing(self.metrics_file) as temporary:
                 temporary.write_bytes(content[:length])
+
+
+def _differing(before: Any, now: Any) -> str | None:
+    """How a section of a manifest differs, None if not; manifests once had no names of classes."""
+    if not isinstance(before, dict) or not isinstance(now, dict):
+        return None if before == now else f"{before}, not {now}"
+    now = {key: value for key, value in now.items() if key in before or key != CLASSES}
+    if before == now:
+        return None
+    ours, theirs = now.get(CLASSES), before.get(CLASSES)
+    both = isinstance(ours, list) and isinstance(theirs, list)
+    classes = difference(ours, theirs, "the run") if both and ours and theirs else None
+    short = [{key: value for key, value in section.items() if key != CLASSES} for section in (before, now)]
+    return f"{short[0]}, not {short[1]}" + (f"; classes: {classes}" if classes else "")
