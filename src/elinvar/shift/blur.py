@@ -1,5 +1,6 @@
 """Defocus, glass, motion, zoom and Gaussian blur: what is prepared for a severity, and the tensor back end."""
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -11,10 +12,11 @@ from torch import Tensor
 from ..rng import uniform
 from .borders import mirrored, replicated
 from .frame import Frame
-from .sampling import Indices, Weights, correlate, drag, gather, gaussian_taps, smooth
+from .sampling import Indices, Weights, along, correlate, drag, gather, gaussian_taps, smooth
 from .zoom import zoom_stencil
 
 Taps = tuple[Indices, Indices, Weights]
+LOW, SPAN = -45.0, 90.0  # of the direction of motion, degrees
 NEGLIGIBLE = 1e-12  # of the total weight: the tails of an anti-aliased disk
 
 
@@ -130,20 +132,39 @@ def motion_taps(radius: float, sigma: float) -> Weights:
     return weights
 
 
+def motion_steps(degrees: float | None, count: int) -> Indices:
+    """Whole pixels (down, right) of 0, 1, 2, ... steps in a direction, (2, count); (2, 0) where it is drawn.
+
+    Where a step ends between two pixels, the arithmetic of ImageMagick decides, which the benchmark called.
+
+    >>> motion_steps(-150.0, 4).tolist()
+    [[0, 0, -1, -2], [0, -1, -2, -3]]
+    """
+    if degrees is None:
+        return np.empty((2, 0), np.int64)
+    across, along = (count * turn(math.pi * degrees / 180) for turn in (math.sin, math.cos))
+    length = math.hypot(across, along)
+    return np.array([[math.ceil(i * part / length - 0.5) for i in range(count)] for part in (across, along)])
+
+
 @lru_cache(maxsize=32)
 def plan_motion_blur(
-    level: tuple[float, ...], frame: Frame, low: float = -45.0, span: float = 90.0
-) -> tuple[float, float, Weights, Indices, Indices]:
-    """`low` and `span` in degrees: directions are drawn from `low` to `low + span`."""
+    level: tuple[float, ...], frame: Frame, degrees: float | None = None
+) -> tuple[Indices, Weights, Indices, Indices]:
+    """`degrees`: the direction; None: it is drawn."""
     weights = motion_taps(*level)
-    return low, span, weights, replicated(frame.height, len(weights)), replicated(frame.width, len(weights))
+    return (
+        motion_steps(degrees, len(weights)),
+        weights,
+        replicated(frame.height, len(weights)),
+        replicated(frame.width, len(weights)),
+    )
 
 
 def motion_blur(
     x: Float64[Tensor, "n c h w"],
     streams: Int64[Tensor, " n"],
-    low: float,
-    span: float,
+    steps: Indices,
     weights: Weights,
     rows: Indices,
     columns: Indices,
@@ -151,10 +172,10 @@ def motion_blur(
     """sum_i k_i x at the pixel nearest to i steps in a direction of -45 to 45 degrees; the edge pixel goes on outside.
 
     Whole levels are rounded, not truncated: ImageMagick, which the benchmark called, returns 8-bit pixels.
-    Draws: the angle is draw 0.
+    Draws: the angle is draw 0, where `steps` is empty.
     """
-    angle = (uniform(streams, 1)[:, 0] * span + low) * (np.pi / 180)
-    return drag(x, angle, weights, rows, columns)
+    angle = (uniform(streams, 1)[:, 0] * SPAN + LOW) * (np.pi / 180)
+    return drag(x, along(steps, angle, len(weights)), weights, rows, columns)
 
 
 @lru_cache(maxsize=32)
