@@ -1,6 +1,7 @@
 """Number format and memory layout of training and inference: bf16 and channels_last where they pay.
 
-Weights, gradients, gamma, beta and all statistics stay float32; only what autocast lists runs in bfloat16.
+Weights, gradients, gamma, beta and all statistics stay float32; only what autocast lists runs in bfloat16. Training
+takes `auto`. Evaluation takes float32 unless asked, so that its numbers do not depend on the processor.
 """
 
 from collections.abc import Callable
@@ -35,6 +36,11 @@ class Compute:
     device: torch.device
     dtype: torch.dtype
     memory_format: torch.memory_format
+
+    @property
+    def precision(self) -> str:
+        """The number format in one word."""
+        return str(self.dtype).removeprefix("torch.")
 
     @classmethod
     def choose(

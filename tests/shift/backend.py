@@ -21,8 +21,9 @@ def by_tensors(
 ) -> Tensor:
     """What `corrupt` returns on an accelerator, on this device."""
     row = KNOWN[name]
-    level = row.severity.level(severity, *images.shape[2:], constants)
-    plan = row.plan(level, Frame(*images.shape[1:], None, constants, flavour))
+    channels, height, width = images.shape[1:]
+    level = row.severity.level(severity, height, width, constants)
+    plan = row.plan(level, Frame(channels, height, width, None, constants, flavour))
     return batched(row, images, own_streams(keys, name, severity), plan)
 
 

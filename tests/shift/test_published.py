@@ -13,6 +13,7 @@ from inspect import unwrap
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from numpy.typing import NDArray
 from PIL import Image
@@ -79,10 +80,9 @@ def test_bad_names(settings: dict[str, object], message: str) -> None:
 
 def test_frost_and_fog_belong_to_the_set() -> None:
     assert [plasma_side(Frame(3, side, side)) for side in (32, 64, 224, 299)] == [32, 64, 256, 512]
+    assert [row.frost for row in BENCHMARKS.values()] == [0.2, 0.3, 1.0, 1.0]
     assert plasma_side(Frame(3, 32, 32, None, "imagenet")) == 256
     assert plasma_side(Frame(3, 96, 96, None, "cifar-10")) == 128
-    white = [row.frost for row in BENCHMARKS.values()]
-    assert white == [0.2, 0.3, 1.0, 1.0]
     images = torch.zeros(2, 3, 64, 64, dtype=torch.float64)
     weight = SEVERITY["frost"].level(3, 64, 64)[1]
     got = corrupt(images, "frost", 3, keys=keys(2)) * 255
@@ -167,10 +167,10 @@ def test_zoom_blur_of_2018_counts_in_bytes() -> None:
 @pytest.mark.parametrize("side", [32, 224])
 def test_tilt_rounds(side: int) -> None:
     """To the nearest level in both flavours; published places are whole 32nds of a pixel, so values are 1024ths."""
-    images = pictures(2, 3, side, side)
+    images = pictures(1, 3, side, side)
     for flavour in FLAVOURS:
-        stored = perturb(images, "tilt", 20, flavour=flavour).double()
-        exact = perturb(images.double() / 255, "tilt", 20, flavour=flavour) * 255
+        stored = perturb(images, "tilt", 9, flavour=flavour).double()
+        exact = perturb(images.double() / 255, "tilt", 9, flavour=flavour) * 255
         near = (exact - exact.floor() - 0.5).abs() < 1e-9
         assert torch.equal(stored[~near], exact.round()[~near])
         whole = ((exact * 1024 - (exact * 1024).round()).abs() < 1e-6).double().mean()
@@ -179,19 +179,20 @@ def test_tilt_rounds(side: int) -> None:
 
 def test_snow_where_a_step_ends_between_two_pixels() -> None:
     """At -150 and -30 degrees the second tap is half a pixel up: ImageMagick takes the lower of both pixels."""
-    assert motion_steps(-150.0, 3).T.tolist() == [[0, 0], [0, -1], [-1, -2]]
-    assert motion_steps(-30.0, 3).T.tolist() == [[0, 0], [0, 1], [-1, 2]]
-    assert motion_steps(-90.0, 3).T.tolist() == [[0, 0], [-1, 0], [-2, 0]]
+    assert motion_steps(-150.0, 21)[:, :3].T.tolist() == [[0, 0], [0, -1], [-1, -2]]
+    assert motion_steps(-30.0, 21)[:, :3].T.tolist() == [[0, 0], [0, 1], [-1, 2]]
+    assert motion_steps(-90.0, 21)[:, :3].T.tolist() == [[0, 0], [-1, 0], [-2, 0]]
     assert motion_steps(None, 3).shape == (2, 0)
 
 
 @pytest.mark.parametrize("channels", [3, 1])
 def test_spatter_runs_dry(channels: int) -> None:
-    """Between 10 and 17 of 100 sequences have no drop left in frame 30; both flavours agree on all others."""
-    grey = torch.full((200, channels, 32, 32), 128, dtype=torch.uint8)
+    """Of 100 sequences 12 to 14 have no drop left in frame 30, here level .001; both flavours agree on all others."""
+    grey = torch.full((100, channels, 32, 32), 128, dtype=torch.uint8)
     clean, black = (perturb(grey, "spatter", key=0, flavour=flavour) for flavour in FLAVOURS)
     dry = (clean == 128).all(dim=(2, 3, 4))
-    assert 0.08 < dry[:, 30].double().mean() < 0.2
+    low, high = scipy.stats.binom.interval(0.999, 100, 0.13)
+    assert low <= int(dry[:, 30].sum()) <= high
     assert (black[dry] == 0).all()
     assert torch.equal(black[~dry], clean[~dry])
     exact = perturb(grey[:20].double() / 255, "spatter", key=0, flavour="published")
@@ -216,7 +217,7 @@ def test_drops_above_white_wrap_around() -> None:
     assert not np.array_equal(results[0], results[2])
 
 
-@pytest.mark.parametrize("name", [*EVERY])
+@pytest.mark.parametrize("name", EVERY)
 def test_flavours_differ_where_they_say_so(name: str) -> None:
     images = pictures(3)
     one, other = (perturb(images, name, 9, key=1, flavour=flavour) for flavour in FLAVOURS)

@@ -8,7 +8,18 @@ from rich.progress import Progress
 from .. import shift
 from ..check import InputError, unknown
 from ..data import load, write_corrupted
-from .options import add_frost, add_size, data_forms, frost, numbers, parser, progress_console, say, words, write_json
+from .options import (
+    add_generator,
+    add_size,
+    data_forms,
+    generator,
+    numbers,
+    parser,
+    progress_console,
+    say,
+    words,
+    write_json,
+)
 from .progress import bar
 
 SUBSETS = {"benchmark": tuple(shift.CORRUPTIONS), "extra": tuple(shift.EXTRA)}
@@ -66,10 +77,10 @@ def run(arguments: Sequence[str]) -> int:
     made.add_argument("--layout", type=str, default=None, help="npy or folder; default: npy up to 64 pixels")
     add_size(made)
     made.add_argument("--seed", type=int, default=0, help="of all random draws")
-    add_frost(made)
+    add_generator(made)
     options = made.parse_args(list(arguments))
 
-    names, severities, textures = chosen(options.corruptions), _levels(options.severities), frost(options.frost_dir)
+    names, severities, how = chosen(options.corruptions), _levels(options.severities), generator(options)
     if options.split not in ("test", "train"):
         raise unknown("split", options.split, ("test", "train"))
     console, data, target = progress_console(), load(options.src, size=options.size), Path(options.dst)
@@ -77,12 +88,13 @@ def run(arguments: Sequence[str]) -> int:
         watch = PiecesBar(progress, target.name)
         manifest = write_corrupted(
             data.test if options.split == "test" else data.train, target, classes=data.classes, names=names,
-            severities=severities, seed=options.seed, frost=textures, layout=options.layout, begin=watch.begin,
+            severities=severities, seed=options.seed, generator=how, layout=options.layout, begin=watch.begin,
             done=watch.done,
         )  # fmt: skip
     if options.json:
         write_json({"path": str(target), "corruptions": names, **manifest})
     else:
         say(console, f"{target}: {len(names)} corruptions x {len(severities)} severities, {manifest['layout']} layout")
+        say(console, manifest["about"])
         say(console, f"next: elinvar evaluate RUN --corrupted {target}")
     return 0

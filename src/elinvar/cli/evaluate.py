@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from rich.progress import Progress
 
 from ..check import InputError
 from ..infer import DEFAULT, SUITES, black_box
-from ..precision import Precision
 from ..report import RunResult, attack_tables, doubts, headline, write_report
 from ..report.result import by_recipe
 from .attacking import add_attacks, plan
@@ -17,11 +17,14 @@ from .judging import Judged, SetsBar, Wanted, judged
 from .options import (
     Parser,
     add_device,
-    add_frost,
+    add_generator,
+    add_precision,
     add_size,
     data_forms,
+    generator,
     output_console,
     parser,
+    precision,
     progress_console,
     say,
     words,
@@ -65,7 +68,7 @@ def _parser() -> Parser:
         "--perturbed", type=str, default=None, metavar="DIR",
         help="perturbation sequences from files: CIFAR-10-P or ImageNet-P; default: they are generated",
     )  # fmt: skip
-    add_frost(made)
+    add_generator(made)
     made.add_argument("--report", type=str, default=None, help="where the report goes; default: report.html beside it")
     made.add_argument("--trust", action="store_true", help="let a run's recipe.yaml run code from outside of elinvar")
     made.add_argument("--fresh", action="store_true", help="predict again what an earlier evaluation has kept")
@@ -88,7 +91,7 @@ def _parser() -> Parser:
     )
     made.add_argument("--name", type=str, default=None, help="another model's name in the report")
     made.add_argument("--out", type=str, default="runs/evaluated", help="where other models' findings go")
-    made.add_argument("--precision", type=str, default="float32", help="other models: float32, bfloat16 or auto")
+    add_precision(made)
     add_device(made)
     add_attacks(made)
     return made
@@ -97,12 +100,12 @@ def _parser() -> Parser:
 def run(arguments: Sequence[str]) -> int:
     """The verb."""
     options = _parser().parse_args(list(arguments))
-    if options.precision not in set(Precision):
-        raise InputError(f"--precision: got {options.precision!r}, expected {', '.join(Precision)}")
+    precision(options)  # a wrong one is refused before anything is read
     if options.name is not None and len(options.runs) > 1:
         raise InputError(f"--name: names one model, and {len(options.runs)} are given")
     suites = words(options.suites)
-    wanted = Wanted(options, suites, plan(options, suites))
+    _check_generated(options, suites)
+    wanted = Wanted(options, suites, plan(options, suites), generator(options))
     console, done = progress_console(), list[Judged]()
     with bar(console) as progress:
         for source, branch in product(options.runs, options.branch or [None]):
@@ -128,6 +131,15 @@ def run(arguments: Sequence[str]) -> int:
             say(shown, f"{name} may hide gradients. {text}")
         say(console, f"report: {options.report or done[-1].page}")
     return 0
+
+
+def _check_generated(options: Any, suites: Sequence[str]) -> None:
+    """Raise `InputError` for options of generated images where none are generated."""
+    corrupted = {"corruptions", "extra"} & set(suites) and options.corrupted is None
+    perturbed = "perturbations" in suites and options.perturbed is None
+    asked = [f"--{name}" for name in ("constants", "flavour") if getattr(options, name) is not None]
+    if asked and not (corrupted or perturbed):
+        raise InputError(f"{asked[0]}: is for images that are generated; these suites and files generate none")
 
 
 def _black_boxes(done: Sequence[Judged], wanted: Wanted, progress: Progress) -> list[RunResult]:

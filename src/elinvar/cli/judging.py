@@ -13,6 +13,7 @@ from rich.progress import Progress, TaskID
 from .. import config, shift
 from ..check import InputError
 from ..data import DataSet, load, read_corrupted, read_perturbed
+from ..data.generating import Generator
 from ..infer import (
     AttackPlan,
     CorruptedImages,
@@ -28,7 +29,7 @@ from ..infer import (
 )
 from ..infer.images import SEVERITIES
 from ..models.description import describe
-from ..precision import Compute, Precision
+from ..precision import Compute
 from ..recipe import Infer
 from ..report import RunResult, SampleSheet, sample_grid
 from ..train import Run
@@ -36,7 +37,7 @@ from ..train import evaluate as judge_run
 from ..train.evaluate import predictor
 from . import candidates
 from .candidates import Making
-from .options import device, frost, numbers
+from .options import device, numbers, precision
 from .pictures import examples
 
 NAMING = str.maketrans({"=": "", ",": "-", " ": ""})  # of shares of branches in names of recipes and folders
@@ -90,18 +91,18 @@ def loaded(spec: str, size: int | None) -> DataSet:
 
 
 @cache
-def _images(data: DataSet, corrupted: str | None, frost_dir: str | None) -> CorruptedImages:
+def _images(data: DataSet, corrupted: str | None, how: Generator) -> CorruptedImages:
     if corrupted is None:
-        return Generated(data.test, frost(frost_dir))
-    if frost_dir is not None:
+        return Generated(data.test, how)
+    if how.frost is not None:
         raise InputError("--frost-dir: is for images that are generated; the files of --corrupted have their frost")
     return Published(read_corrupted(Path(corrupted), classes=data.classes, clean=data.test))
 
 
 @cache
-def _sequences(data: DataSet, perturbed: str | None) -> PerturbedImages:
+def _sequences(data: DataSet, perturbed: str | None, how: Generator) -> PerturbedImages:
     if perturbed is None:
-        return GeneratedFrames(data.test)
+        return GeneratedFrames(data.test, how)
     return PublishedFrames(read_perturbed(Path(perturbed), classes=data.classes, clean=data.test))
 
 
@@ -135,14 +136,15 @@ class Wanted:
     options: Any
     suites: list[str]
     plan: AttackPlan | None
+    generator: Generator
 
     def how(self, data: DataSet) -> dict[str, Any]:
         """The arguments of `record` about these images."""
         options = self.options
         return {
             "suites": self.suites,
-            "images": _images(data, options.corrupted, options.frost_dir),
-            "sequences": _sequences(data, options.perturbed),
+            "images": _images(data, options.corrupted, self.generator),
+            "sequences": _sequences(data, options.perturbed, self.generator),
             "attacks": self.plan,
             "fresh": options.fresh,
         }
@@ -171,7 +173,7 @@ def judged(source: str, wanted: Wanted, progress: Progress, branch: str | None =
     options, data = wanted.options, made.data
     if made.result.evaluation.shift is None:
         return made
-    return replace(made, samples=_sample_sheet(data, _images(data, options.corrupted, options.frost_dir)))
+    return replace(made, samples=_sample_sheet(data, _images(data, options.corrupted, wanted.generator)))
 
 
 def _inference(branch: str) -> Infer:
@@ -191,7 +193,7 @@ def _run(run: Run, wanted: Wanted, progress: Progress, branch: str | None) -> Ju
     options = wanted.options
     data = opened(options.data, run, options.size)
     recipe = config.load(run.recipe_file, trust=options.trust)
-    compute = Compute.choose(device(options.device), recipe.train.precision, recipe.train.channels_last)
+    compute = Compute.choose(device(options.device), precision(options), recipe.train.channels_last)
     folder = run.path
     if branch is not None:
         recipe = replace(recipe, name=f"{recipe.name}-{branch}".translate(NAMING), infer=_inference(branch))
@@ -217,7 +219,7 @@ def _other(source: str, wanted: Wanted, progress: Progress) -> Judged:
     weights = candidates.is_weights(source)
     made = candidates.from_weights(Path(source), data, how) if weights else candidates.from_import(source, data, how)
     candidate = candidates.named(made, options.name)
-    compute = Compute.choose(device(options.device), Precision(options.precision))
+    compute = Compute.choose(device(options.device), precision(options))
     folder, predicts = Path(options.out) / candidate.name, candidates.predictor(candidate, data, compute)
     found = record(
         predicts, data, folder, name=candidate.name, about=candidate.about,
@@ -226,7 +228,7 @@ def _other(source: str, wanted: Wanted, progress: Progress) -> Judged:
     manifest = {
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "model": describe(candidate.model).to_dict(),
-        "compute": {"device": str(compute.device), "dtype": str(compute.dtype)},
+        "compute": {"device": str(compute.device), "dtype": compute.precision},
     }
     shown = RunResult(name=candidate.name, seed=None, evaluation=found, manifest=manifest)
     entrant = Entrant(predicts, folder, found) if wanted.plan is not None else None

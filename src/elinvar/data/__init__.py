@@ -8,6 +8,7 @@ from .crop import Crop as Crop
 from .dataset import DataSet as DataSet
 from .dataset import Split as Split
 from .folder import FolderSplit as FolderSplit
+from .generating import Generator as Generator
 from .grouped import grouped_order as grouped_order
 from .order import cut_batches as cut_batches
 from .order import epoch_order as epoch_order

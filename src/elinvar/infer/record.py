@@ -17,6 +17,7 @@ from .sequences import PerturbedImages
 
 EVALUATION = "evaluation.json"
 FINGERPRINT = "fingerprint"
+PRECISION = "precision"
 
 
 def record(
@@ -60,7 +61,7 @@ def record(
         stability=verdict.stability,
         spectrum=verdict.spectrum,
         attacks=verdict.attacks,
-        about={**(about or {}), FINGERPRINT: data.fingerprint()},
+        about={**(about or {}), PRECISION: predictor.compute.precision, FINGERPRINT: data.fingerprint()},
     )
     found.save(folder / EVALUATION)
     return found
@@ -68,7 +69,7 @@ def record(
 
 def kept(predictor: Predictor, folder: Path, about: Mapping[str, Any], *, fresh: bool = False) -> Parts:
     """The parts of an evaluation of this model in `folder`, found by what `record` is or was told about it."""
-    facts = {key: value for key, value in about.items() if key != FINGERPRINT}
+    facts = {key: value for key, value in about.items() if key not in (FINGERPRINT, PRECISION)}
     told = json.dumps(facts, sort_keys=True, default=str)  # options need not show in the model itself
     identity = f"{model_identity(predictor.model, predictor.infer, predictor.compute)} {told}"
     return Parts(folder, identity=identity, fresh=fresh)

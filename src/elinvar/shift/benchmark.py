@@ -56,7 +56,7 @@ _ROWS = (
 BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType({row.name: row for row in _ROWS})
 
 
-def benchmark(constants: str | None, height: int, width: int) -> Benchmark:
+def benchmark(constants: object, height: int, width: int) -> Benchmark:
     """The benchmark called `constants`, or, for None, the one whose size is nearest to height x width.
 
     A name may end in -c or -p, and capitals do not count. Raises `InputError` for any other, and for images too small.

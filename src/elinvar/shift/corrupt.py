@@ -12,6 +12,7 @@ from torch import Tensor
 from ..check import InputError, check_images, unknown
 from ..parallel import for_pieces
 from ..rng import MASK, fold, fresh_key, streams
+from .benchmark import benchmark
 from .frame import SENSIBLE, Frame, check_flavour
 from .frost import FrostTextures
 from .severity import LEVELS
@@ -80,9 +81,10 @@ def corrupt(
     if channels not in ((1, 3) if corruption.grey else (3,)):
         raise InputError(f"images: got {channels} channels, expected 3 (R, G, B){' or 1' if corruption.grey else ''}")
     check_flavour(flavour)
-    level = corruption.severity.level(severity, height, width, constants)
+    chosen = benchmark(constants, height, width).name
+    level = corruption.severity.level(severity, height, width, chosen)
     own = streams(fold(name, severity), example_streams(n, key, keys).to(images.device))
-    plan = corruption.plan(level, Frame(channels, height, width, frost_textures, constants, flavour))
+    plan = corruption.plan(level, Frame(channels, height, width, frost_textures, chosen, flavour))
     return run(corruption, images.detach(), own, plan)
 
 

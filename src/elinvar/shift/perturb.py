@@ -102,7 +102,8 @@ def perturbation_frames(
     if channels not in (1, 3):
         raise InputError(f"images: got {channels} channels, expected 3 (R, G, B) or 1")
     size = _cropped_size(height, width, crop)
-    count = _count(row, frames, size[0], size[1], constants)
+    chosen = benchmark(constants, *size).name
+    count = _count(row, frames, size[0], size[1], chosen)
     check_flavour(flavour)
     if isinstance(difficulty, bool) or difficulty not in DIFFICULTIES or (difficulty > 1 and not row.noise):
         raise InputError(f"difficulty: got {difficulty!r}, expected {'1, 2 or 3' if row.noise else '1'} for {name}")
@@ -110,7 +111,6 @@ def perturbation_frames(
     images = images.detach()
     if not row.geometric:
         images, height, width = _centre(images, size), *size
-    chosen = benchmark(constants, *size).name
     scene = Scene(Frame(channels, height, width, None, chosen, flavour), difficulty)
     in_bytes = row.running and scene.frame.published and images.dtype == torch.uint8
     return (_bytes if in_bytes else _running if row.running else _frames)(row, images, own, scene, count, size)
