@@ -4,7 +4,8 @@ Weights, gradients, gamma, beta and all statistics stay float32; only what autoc
 takes `auto`. Evaluation takes float32 unless asked, so that its numbers do not depend on the processor.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -27,6 +28,17 @@ def bfloat16_pays(device: torch.device) -> bool:
         return torch.cuda.get_device_capability(device) >= (8, 0)
     features = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")  # torch has no public question for these
     return device.type == "cpu" and any(getattr(torch.cpu, name, bool)() for name in features)
+
+
+@contextmanager
+def whole_products(wanted: bool = True) -> Iterator[None]:
+    """Inside, float32 convolutions on a GPU multiply float32: by default cuDNN cuts factors to 10 bits (TF32)."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = before and not wanted
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 @dataclass(frozen=True)
@@ -64,7 +76,8 @@ class Compute:
 
         def run(images: Shaped[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
             images = images.to(device=self.device).contiguous(memory_format=self.memory_format)
-            with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype is torch.bfloat16):
+            half = self.dtype is torch.bfloat16
+            with whole_products(not half), torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
                 logits: Tensor = model(images)
             return logits.float()
 

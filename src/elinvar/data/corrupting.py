@@ -20,7 +20,8 @@ from ..check import InputError, unknown
 from .corrupted import LABELS, MANIFEST, SEVERITIES, checksum
 from .dataset import Split
 from .folder import FolderSplit
-from .generating import Generator, corrupt, frost_digest, told
+from .generating import Generator, frost_digest, told
+from .generating import corrupt as corrupt
 
 BATCH = 1000
 QUALITY = 85  # of the JPEG files of ImageNet-C
