@@ -1,9 +1,11 @@
 """Number format and memory layout of training and inference: bf16 and channels_last where they pay.
 
-Weights, gradients, gamma, beta and all statistics stay float32; only what autocast lists runs in bfloat16.
+Weights, gradients, gamma, beta and all statistics stay float32; only what autocast lists runs in bfloat16. Training
+takes `auto`. Evaluation takes float32 unless asked, so that its numbers do not depend on the processor.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -30,6 +32,17 @@ def bfloat16_pays(device: torch.device) -> bool:
     return device.type == "cpu" and any(getattr(torch.cpu, name, bool)() for name in features)
 
 
+@contextmanager
+def whole_products() -> Iterator[None]:
+    """Inside, float32 convolutions on a GPU multiply float32: by default cuDNN cuts factors to 10 bits (TF32)."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
+
+
 @dataclass(frozen=True)
 class Compute:
     """Where and how a model runs."""
@@ -37,6 +50,11 @@ class Compute:
     device: torch.device
     dtype: torch.dtype
     memory_format: torch.memory_format
+
+    @property
+    def precision(self) -> str:
+        """The number format in one word."""
+        return str(self.dtype).removeprefix("torch.")
 
     @classmethod
     def choose(

@@ -347,7 +347,7 @@ def test_a_folder_without_a_set_is_refused(tmp_path: Path) -> None:
 
 
 def test_folders_of_images_become_folders_under_their_own_names(tmp_path: Path) -> None:
-    """Images of 96 pixels, which get the constants of ImageNet-C."""
+    """Images of 96 pixels, which get the constants of Tiny-ImageNet-C."""
     draw = np.random.default_rng(0)
     for part in ("train", "test"):
         for group in ("cat", "dog"):
@@ -360,7 +360,8 @@ def test_folders_of_images_become_folders_under_their_own_names(tmp_path: Path) 
         images.test, tmp_path / "dst", classes=images.classes, names=("contrast",), severities=(5,)
     )
     assert manifest["layout"] == "folder"
-    assert "ImageNet-C" in manifest["about"]
+    assert "Tiny-ImageNet-C, made for 64 pixels (these have 96x96)" in manifest["about"]
+    assert (manifest["constants"], manifest["flavour"]) == ("tiny-imagenet", "sensible")
     files = sorted(str(path.relative_to(tmp_path / "dst")) for path in (tmp_path / "dst").rglob("*.JPEG"))
     assert files == [f"contrast/5/{group}/{group}-{number}.JPEG" for group in ("cat", "dog") for number in range(3)]
     found = read_corrupted(tmp_path / "dst", classes=images.classes, clean=images.test).split("contrast", 5)

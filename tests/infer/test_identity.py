@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from elinvar import data, shift
 from elinvar.data import ArraySplit, DataSet
+from elinvar.data.generating import Generator
 from elinvar.infer import Evaluation, Generated, Predictor, record
 from elinvar.infer.identity import same_logits
 from elinvar.precision import Compute, Precision
@@ -153,8 +154,8 @@ def test_an_interruption_does_not_bring_old_predictions_back(tmp_path: Path, mon
 def test_another_recipe_of_frost_is_another_corruption(tmp_path: Path) -> None:
     grown = shift.frost_textures()
     other = shift.FrostTextures(tuple(255 - picture for picture in grown.pictures), False, "elsewhere")
-    assert Generated(DIGITS.test, other).identity("frost") != Generated(DIGITS.test).identity("frost")
-    assert Generated(DIGITS.test, other).identity("fog") == Generated(DIGITS.test).identity("fog")
+    assert Generated(DIGITS.test, Generator(frost=other)).identity("frost") != Generated(DIGITS.test).identity("frost")
+    assert Generated(DIGITS.test, Generator(frost=other)).identity("fog") == Generated(DIGITS.test).identity("fog")
 
 
 def test_the_code_of_a_users_file_counts_even_where_outputs_do_not_change(tmp_path: Path) -> None:

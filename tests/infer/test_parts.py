@@ -113,7 +113,7 @@ def damage(folder: Path) -> dict[str, Any]:
         (lambda folder: {"fresh": True}, 40 * 76),
         (lambda folder: {"predictor": Counting(model(seed=1))}, 40 * 76),
         (damage, 40 * 5),
-        (lambda folder: {"images": Generated(DIGITS.test, other_frost())}, 40 * 5),
+        (lambda folder: {"images": Generated(DIGITS.test, data.Generator(other_frost()))}, 40 * 5),
     ],
     ids=["the same", "fresh", "other weights", "a damaged file", "other frost"],
 )
@@ -130,7 +130,7 @@ def other_frost() -> shift.FrostTextures:
 
 
 def test_photographs_of_frost_change_frost_alone_and_are_named(whole: Evaluation, tmp_path: Path) -> None:
-    found = judged(tmp_path, images=Generated(DIGITS.test, other_frost()))
+    found = judged(tmp_path, images=Generated(DIGITS.test, data.Generator(other_frost())))
     assert found.shift is not None
     assert whole.shift is not None
     assert "frost from photographs from elsewhere" in found.shift.generator

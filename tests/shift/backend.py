@@ -16,17 +16,22 @@ def own_streams(keys: Tensor, name: str, severity: int) -> Tensor:
     return streams(fold(name, severity), keys)
 
 
-def by_tensors(images: Tensor, name: str, severity: int, keys: Tensor) -> Tensor:
+def by_tensors(
+    images: Tensor, name: str, severity: int, keys: Tensor, constants: str | None = None, flavour: str = "sensible"
+) -> Tensor:
     """What `corrupt` returns on an accelerator, on this device."""
     row = KNOWN[name]
-    level = row.severity.level(severity, *images.shape[2:])
-    plan = row.plan(level, Frame(*images.shape[1:]))
+    channels, height, width = images.shape[1:]
+    level = row.severity.level(severity, height, width, constants)
+    plan = row.plan(level, Frame(channels, height, width, None, constants, flavour))
     return batched(row, images, own_streams(keys, name, severity), plan)
 
 
-def by_kernels(images: Tensor, name: str, severity: int, keys: Tensor) -> Tensor:
+def by_kernels(
+    images: Tensor, name: str, severity: int, keys: Tensor, constants: str | None = None, flavour: str = "sensible"
+) -> Tensor:
     """What `corrupt` returns on a CPU."""
-    return corrupt(images, name, severity, keys=keys)
+    return corrupt(images, name, severity, keys=keys, constants=constants, flavour=flavour)
 
 
 BACK_ENDS = {"compiled": by_kernels, "batched": by_tensors}

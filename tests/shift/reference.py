@@ -38,9 +38,11 @@ def motion(image: Floats, radius: float, sigma: float, degrees: float) -> Floats
     height, width = image.shape[:2]
     weights = [math.exp(-i * i / (2 * sigma**2)) for i in range(int(2 * radius + 1))]
     result = np.zeros_like(image)
+    count, angle = len(weights), math.pi * degrees / 180
+    x, y = count * math.cos(angle), count * math.sin(angle)
     for i, weight in enumerate(weights):
-        dx = math.ceil(i * math.cos(math.radians(degrees)) - 0.5)
-        dy = math.ceil(i * math.sin(math.radians(degrees)) - 0.5)
+        dx = math.ceil(i * x / math.hypot(x, y) - 0.5)  # ImageMagick's arithmetic, which decides ties
+        dy = math.ceil(i * y / math.hypot(x, y) - 0.5)
         source = image[np.clip(np.arange(height) + dy, 0, height - 1)]
         result += weight / sum(weights) * source[:, np.clip(np.arange(width) + dx, 0, width - 1)]
     return result

@@ -30,7 +30,7 @@ def test_defocus_kernels(severity: int, centre: float, edge: float, corner: floa
     assert kernel[8, 8] == pytest.approx(centre, abs=1e-5)
     assert [kernel[7, 8], kernel[9, 8], kernel[8, 7], kernel[8, 9]] == pytest.approx([edge] * 4, abs=1e-5)
     assert [kernel[7, 7], kernel[7, 9], kernel[9, 7], kernel[9, 9]] == pytest.approx([corner] * 4, abs=1e-5)
-    assert kernel.sum() == pytest.approx(1, abs=1e-12)
+    assert kernel.sum(dtype=float) == pytest.approx(1, abs=1e-7)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_large_disks(radius: float, alias: float, pixels: int, total: float) -> 
 @pytest.mark.parametrize("severity", LEVELS)
 def test_defocus_blur(severity: int, size: tuple[int, int]) -> None:
     images = exact(3, size)
-    kernel = disk(*SEVERITY["defocus_blur"].level(severity, *size))[..., None]
+    kernel = disk(*SEVERITY["defocus_blur"].level(severity, *size)).astype(float)[..., None]
     got = levels(corrupt(images, "defocus_blur", severity))
     for image, result in zip(hwc(images), got, strict=True):
         expected = scipy.ndimage.correlate(image, kernel, mode="mirror").clip(0, 255)  # large kernels brighten
@@ -131,7 +131,7 @@ def test_zoom_weights_sum_to_one(size: tuple[int, int]) -> None:
     "name", ["defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "pixelate", "contrast", "gaussian_blur"]
 )
 def test_a_constant_image_stays(name: str, side: int) -> None:
-    """Within rounding as floats; as bytes the truncation of 99.999... may take one level."""
+    """Within rounding as floats (defocus: of float32); as bytes the truncation of 99.999... may take one level."""
     images = torch.tensor([0, 1, 100, 255], dtype=torch.uint8).view(4, 1, 1, 1).expand(4, 3, side, side).contiguous()
     for severity in LEVELS:
         gain = 1.0
@@ -139,7 +139,7 @@ def test_a_constant_image_stays(name: str, side: int) -> None:
             gain = {4: 1.0130, 5: 1.0108}.get(severity, 1.0)
         expected = (images.double() * gain).clamp(max=255)
         inside = int(name == "glass_blur")  # glass truncates once more, inside
-        within = inside + (1e-9 if gain == 1 else 0.01)
+        within = inside + (0.01 if gain != 1 else 1e-5 if name == "defocus_blur" else 1e-9)
         result = corrupt(images.double() / 255, name, severity, keys=keys(4)) * 255
         assert (result - expected).abs().max() < within
         assert (expected - corrupt(images, name, severity, keys=keys(4)).double()).abs().max() <= 1 + within

@@ -108,7 +108,7 @@ def test_no_drop_no_change() -> None:
     dry = torch.zeros(2, 20, 30, dtype=torch.int64)
     assert (relief(dry) * dry == 0).all()
     image, out = pictures(1, 3, 20, 30).double(), np.empty((1, 3, 20, 30))
-    kernels.wet(image[0].numpy(), np.zeros((20, 30)), 0.5, np.array([175.0, 238.0, 238.0]), out[0])
+    kernels.wet(image[0].numpy(), np.zeros((20, 30)), 0.5, np.array([175.0, 238.0, 238.0]), False, out[0])
     assert np.array_equal(out, image.numpy())
 
 

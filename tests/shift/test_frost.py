@@ -29,7 +29,7 @@ def test_grown_pictures() -> None:
     assert textures.procedural
     assert "procedural" in textures.source
     assert [picture.shape for picture in textures.pictures] == [(*size, 3) for size in SIZES]
-    assert [p.shape[:2] for p in textures.shrunk(32)] == [(120, 180), (63, 112), (63, 112), (70, 105), (99, 132)]
+    assert [p.shape[:2] for p in textures.shrunk(0.2, 32)] == [(120, 180), (63, 112), (63, 112), (70, 105), (99, 132)]
     for picture in textures.pictures:
         red, green, blue = picture.reshape(-1, 3).mean(0)
         assert red < green < blue  # bluish
@@ -92,9 +92,9 @@ def test_missing_and_broken_pictures(tmp_path: Path) -> None:
 
 def test_pictures_are_enlarged_where_no_crop_would_fit() -> None:
     tiny = FrostTextures(tuple(np.full((100, 120, 3), 90, np.uint8) for _ in range(5)), False, "tiny")
-    assert [picture.shape for picture in tiny.shrunk(32)] == [(33, 40, 3)] * 5
+    assert [picture.shape for picture in tiny.shrunk(0.2, 32)] == [(33, 40, 3)] * 5
     black = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
     assert (corrupt(black, "frost", 1, frost_textures=tiny) == int(0.2 * 90)).all()
     large = corrupt(torch.zeros(2, 1, 400, 400, dtype=torch.uint8), "frost", 3)
     assert large.shape == (2, 1, 400, 400)
-    assert [picture.shape for picture in frost_textures().shrunk(224)] == [(*size, 3) for size in SIZES]
+    assert [picture.shape for picture in frost_textures().shrunk(1.0, 224)] == [(*size, 3) for size in SIZES]

@@ -15,7 +15,7 @@ from PIL import Image
 
 from elinvar.check import InputError
 from elinvar.rng import fold, streams, uniform
-from elinvar.shift import EXTRA_PERTURBATIONS, PERTURBATIONS, perturb, perturbation_frames
+from elinvar.shift import BENCHMARKS, EXTRA_PERTURBATIONS, PERTURBATIONS, perturb, perturbation_frames
 from elinvar.shift.corrupt import batched
 from elinvar.shift.perturbation import EVERY
 from elinvar.shift.spatter import relief
@@ -27,7 +27,7 @@ from .images import hwc, keys, pictures
 NOISE = ["gaussian_noise", "shot_noise", "speckle_noise"]
 SIDES = [32, 224]
 vision = load("torchvision.transforms.functional")
-SHORT = {"motion_blur": (21, 31), "translate": (16, 41)}
+LENGTHS = {"motion_blur": (21, 31, 31, 31), "translate": (16, 31, 41, 41)}
 
 
 def exact(n: int, side: int) -> torch.Tensor:
@@ -64,13 +64,10 @@ def test_the_table() -> None:
 
 @pytest.mark.parametrize("name", EVERY)
 def test_shapes_and_lengths(name: str) -> None:
-    small, large = SHORT.get(name, (31, 31))
-    assert perturb(pictures(2), name).shape == (2, small, 3, 32, 32)
-    assert (EVERY[name].length(32, 32), EVERY[name].length(64, 8), EVERY[name].length(224, 224)) == (
-        small,
-        small,
-        large,
-    )
+    lengths = LENGTHS.get(name, (31, 31, 31, 31))
+    assert perturb(pictures(2), name).shape == (2, lengths[0], 3, 32, 32)
+    assert tuple(EVERY[name].length(*size) for size in ((32, 32), (64, 8), (224, 224), (299, 299))) == lengths
+    assert tuple(EVERY[name].length(32, 32, constants) for constants in BENCHMARKS) == lengths
     assert perturb(pictures(2, 1, 20, 70), name, frames=3).shape == (2, 3, 1, 20, 70)
     assert perturb(pictures(0), name, frames=2).shape == (0, 2, 3, 32, 32)
 

@@ -6,6 +6,7 @@ import torch
 
 from elinvar.rng import streams
 from elinvar.shift import LEVELS, SEVERITY, corrupt, frost_textures
+from elinvar.shift.frame import Frame
 from elinvar.shift.weather import brightness, plasma, plasma_side
 
 from . import reference
@@ -31,7 +32,7 @@ def test_frost_is_a_crop_of_a_picture(severity: int) -> None:
     image_weight, texture_weight = SEVERITY["frost"].level(severity, 32, 32)
     images = pictures(40)
     got = levels(corrupt(images.double() / 255, "frost", severity, keys=keys(40)))
-    textures = frost_textures().shrunk(32)
+    textures = frost_textures().shrunk(0.2, 32)
     chosen = set()
     u = draws(keys(40), "frost", severity, 3)
     for image, (which, down, right), result in zip(hwc(images), u, got, strict=True):
@@ -56,7 +57,7 @@ def test_grey_frost_is_the_grey_of_the_picture() -> None:
 def test_fog(severity: int, size: tuple[int, int]) -> None:
     images = pictures(2, 3, *size).double() / 255
     got = levels(corrupt(images, "fog", severity, keys=keys(2)))
-    u = draws(keys(2), "fog", severity, plasma_side(*size) ** 2 - 1)
+    u = draws(keys(2), "fog", severity, plasma_side(Frame(3, *size)) ** 2 - 1)
     for image, own, result in zip(hwc(images), u, got, strict=True):
         expected = reference.fog(image, own, *SEVERITY["fog"].level(severity, *size))
         assert np.abs(expected - result).max() < 1e-9

@@ -9,11 +9,11 @@ from .. import shift
 from ..check import InputError, unknown
 from ..data import write_corrupted
 from .options import (
-    add_frost,
+    add_generator,
     add_size,
     add_verify,
     data_forms,
-    frost,
+    generator,
     load,
     numbers,
     parser,
@@ -80,10 +80,10 @@ def run(arguments: Sequence[str]) -> int:
     add_size(made)
     add_verify(made)
     made.add_argument("--seed", type=int, default=0, help="of all random draws")
-    add_frost(made)
+    add_generator(made)
     options = made.parse_args(list(arguments))
 
-    names, severities, textures = chosen(options.corruptions), _levels(options.severities), frost(options.frost_dir)
+    names, severities, how = chosen(options.corruptions), _levels(options.severities), generator(options)
     if options.split not in ("test", "train"):
         raise unknown("split", options.split, ("test", "train"))
     console, target = progress_console(), Path(options.dst)
@@ -92,12 +92,13 @@ def run(arguments: Sequence[str]) -> int:
         watch = PiecesBar(progress, target.name)
         manifest = write_corrupted(
             data.test if options.split == "test" else data.train, target, classes=data.classes, names=names,
-            severities=severities, seed=options.seed, frost=textures, layout=options.layout, begin=watch.begin,
+            severities=severities, seed=options.seed, generator=how, layout=options.layout, begin=watch.begin,
             done=watch.done,
         )  # fmt: skip
     if options.json:
         write_json({"path": str(target), "corruptions": names, **manifest})
     else:
         say(console, f"{target}: {len(names)} corruptions x {len(severities)} severities, {manifest['layout']} layout")
+        say(console, manifest["about"])
         say(console, f"next: elinvar evaluate RUN --corrupted {target}")
     return 0

@@ -8,7 +8,8 @@ from ..augment import PadCrop
 from ..check import InputError
 from ..data import load
 from ..infer import Evaluation
-from ..precision import Compute
+from ..infer.record import PRECISION
+from ..precision import Compute, Precision
 from ..recipe import Model, Recipe
 from ..recipes import augmix, standard
 from ..report import headline, write_report
@@ -47,6 +48,7 @@ def run(arguments: Sequence[str]) -> int:
     with bar(console) as progress:
         for recipe in (small(standard(), options.epochs), small(augmix(), options.epochs)):
             compute = Compute.choose(where, recipe.train.precision, recipe.train.channels_last)
+            exact = Compute.choose(where, Precision.FLOAT32, recipe.train.channels_last)
             for seed in range(options.seeds):
                 run = Run(Path(options.out) / f"{recipe.name}-{seed}")
                 watch = RunBar(progress, f"{recipe.name}, seed {seed}")
@@ -55,9 +57,9 @@ def run(arguments: Sequence[str]) -> int:
                 )
                 watch.close()
                 found = None if trained or not run.evaluation_file.exists() else Evaluation.read(run.evaluation_file)
-                if found is None or found.shift is None:
+                if found is None or found.shift is None or found.about.get(PRECISION) != exact.precision:
                     bar_of_sets = SetsBar(progress, f"{recipe.name}, seed {seed}")
-                    found = evaluate(run, recipe, data, compute, observer=bar_of_sets)
+                    found = evaluate(run, recipe, data, exact, observer=bar_of_sets)
                 results.append(result(run, found))
                 assert found.shift is not None
                 say(

@@ -10,7 +10,6 @@ from rich.progress import Progress
 
 from ..check import InputError, unknown
 from ..infer import DEFAULT, SUITES, black_box
-from ..precision import Precision
 from ..report import RunResult, attack_tables, doubts, headline, write_report
 from ..report.grouping import by_recipe
 from .attacking import add_attacks, plan
@@ -19,13 +18,16 @@ from .judging import Judged, SetsBar, Wanted, judged
 from .options import (
     Parser,
     add_device,
-    add_frost,
+    add_generator,
+    add_precision,
     add_size,
     add_subset,
     add_verify,
     data_forms,
+    generator,
     output_console,
     parser,
+    precision,
     progress_console,
     say,
     tell,
@@ -72,7 +74,7 @@ def _parser() -> Parser:
         "--perturbed", type=str, default=None, metavar="DIR",
         help="perturbation sequences from files: CIFAR-10-P or ImageNet-P; default: they are generated",
     )  # fmt: skip
-    add_frost(made)
+    add_generator(made)
     made.add_argument("--report", type=str, default=None, help="where the report goes; default: report.html beside it")
     made.add_argument("--trust", action="store_true", help="let a run's recipe.yaml run code from outside of elinvar")
     made.add_argument("--fresh", action="store_true", help="predict again what an earlier evaluation has kept")
@@ -103,7 +105,7 @@ def _parser() -> Parser:
     )  # fmt: skip
     made.add_argument("--name", type=str, default=None, help="another model's name in the report")
     made.add_argument("--out", type=str, default="runs/evaluated", help="where other models' findings go")
-    made.add_argument("--precision", type=str, default="float32", help="other models: float32, bfloat16 or auto")
+    add_precision(made)
     add_device(made)
     add_attacks(made)
     return made
@@ -112,15 +114,15 @@ def _parser() -> Parser:
 def run(arguments: Sequence[str]) -> int:
     """The verb."""
     options = _parser().parse_args(list(arguments))
-    if options.precision not in set(Precision):
-        raise InputError(f"--precision: got {options.precision!r}, expected {', '.join(Precision)}")
+    precision(options)  # a wrong one is refused before anything is read
     if options.outputs not in OUTPUTS:
         raise unknown("kind of outputs", options.outputs, OUTPUTS)
     _check_for_others(options)
     if options.name is not None and len(options.runs) > 1:
         raise InputError(f"--name: names one model, and {len(options.runs)} are given")
     suites = words(options.suites)
-    wanted = Wanted(options, suites, plan(options, suites))
+    _check_generated(options, suites)
+    wanted = Wanted(options, suites, plan(options, suites), generator(options))
     console, done = progress_console(), list[Judged]()
     with bar(console) as progress:
         for source, branch in product(options.runs, options.branch or [None]):
@@ -158,6 +160,15 @@ def _check_for_others(options: Any) -> None:
     if given:
         option = given[0].replace("_", "-")
         raise InputError(f"--{option}: is for weights and importable models, and only runs are given")
+
+
+def _check_generated(options: Any, suites: Sequence[str]) -> None:
+    """Raise `InputError` for options of generated images where none are generated."""
+    corrupted = {"corruptions", "extra"} & set(suites) and options.corrupted is None
+    perturbed = "perturbations" in suites and options.perturbed is None
+    asked = [f"--{name}" for name in ("constants", "flavour") if getattr(options, name) is not None]
+    if asked and not (corrupted or perturbed):
+        raise InputError(f"{asked[0]}: is for images that are generated; these suites and files generate none")
 
 
 def _black_boxes(done: Sequence[Judged], wanted: Wanted, progress: Progress) -> list[RunResult]:

@@ -13,6 +13,7 @@ from rich.progress import Progress, TaskID
 from .. import config, shift
 from ..check import InputError
 from ..data import DATASETS, DataSet, match_classes, read_corrupted, read_perturbed
+from ..data.generating import Generator
 from ..data.matching import SUBSET_OPTION, few, some_classes
 from ..infer import (
     AttackPlan,
@@ -29,7 +30,7 @@ from ..infer import (
 )
 from ..infer.images import SEVERITIES
 from ..models.description import describe
-from ..precision import Compute, Precision
+from ..precision import Compute
 from ..recipe import Infer
 from ..report import RunResult, SampleSheet, sample_grid
 from ..train import Run, matched
@@ -37,7 +38,7 @@ from ..train import evaluate as judge_run
 from ..train.evaluate import predictor
 from . import candidates
 from .candidates import Candidate, Making
-from .options import device, frost, load, numbers, tell
+from .options import device, load, numbers, precision, tell
 from .pictures import examples
 
 NAMING = str.maketrans({"=": "", ",": "-", " ": ""})  # of shares of branches in names of recipes and folders
@@ -91,10 +92,10 @@ def loaded(spec: str, size: int | None, verify: bool = False) -> DataSet:
 
 
 @cache
-def _images(data: DataSet, corrupted: str | None, frost_dir: str | None, verify: bool = False) -> CorruptedImages:
+def _images(data: DataSet, corrupted: str | None, how: Generator, verify: bool) -> CorruptedImages:
     if corrupted is None:
-        return Generated(data.test, frost(frost_dir))
-    if frost_dir is not None:
+        return Generated(data.test, how)
+    if how.frost is not None:
         raise InputError("--frost-dir: is for images that are generated; the files of --corrupted have their frost")
     stored = None if data.match is None else data.match.stored
     files = read_corrupted(Path(corrupted), classes=data.classes, clean=data.test, stored=stored, verify=verify)
@@ -102,9 +103,9 @@ def _images(data: DataSet, corrupted: str | None, frost_dir: str | None, verify:
 
 
 @cache
-def _sequences(data: DataSet, perturbed: str | None, verify: bool = False) -> PerturbedImages:
+def _sequences(data: DataSet, perturbed: str | None, how: Generator, verify: bool) -> PerturbedImages:
     if perturbed is None:
-        return GeneratedFrames(data.test)
+        return GeneratedFrames(data.test, how)
     return PublishedFrames(read_perturbed(Path(perturbed), classes=data.classes, clean=data.test, verify=verify))
 
 
@@ -152,14 +153,15 @@ class Wanted:
     options: Any
     suites: list[str]
     plan: AttackPlan | None
+    generator: Generator
 
     def how(self, data: DataSet) -> dict[str, Any]:
         """The arguments of `record` about these images."""
         options = self.options
         return {
             "suites": self.suites,
-            "images": _images(data, options.corrupted, options.frost_dir, options.verify),
-            "sequences": _sequences(data, options.perturbed, options.verify),
+            "images": _images(data, options.corrupted, self.generator, options.verify),
+            "sequences": _sequences(data, options.perturbed, self.generator, options.verify),
             "attacks": self.plan,
             "fresh": options.fresh,
         }
@@ -192,9 +194,8 @@ def judged(source: str, wanted: Wanted, progress: Progress, branch: str | None =
     options, data = wanted.options, made.data
     if made.result.evaluation.shift is None:
         return made
-    return replace(
-        made, samples=_sample_sheet(data, _images(data, options.corrupted, options.frost_dir, options.verify))
-    )
+    images = _images(data, options.corrupted, wanted.generator, options.verify)
+    return replace(made, samples=_sample_sheet(data, images))
 
 
 def _inference(branch: str) -> Infer:
@@ -214,7 +215,7 @@ def _run(run: Run, wanted: Wanted, progress: Progress, branch: str | None) -> Ju
     options = wanted.options
     data = opened(options.data, run, options.size, subset=options.subset_of_classes, verify=options.verify)
     recipe = config.load(run.recipe_file, trust=options.trust)
-    compute = Compute.choose(device(options.device), recipe.train.precision, recipe.train.channels_last)
+    compute = Compute.choose(device(options.device), precision(options), recipe.train.channels_last)
     folder = run.path
     if branch is not None:
         recipe = replace(recipe, name=f"{recipe.name}-{branch}".translate(NAMING), infer=_inference(branch))
@@ -259,7 +260,7 @@ def _other(source: str, wanted: Wanted, progress: Progress) -> Judged:
     candidate = candidates.named(made, options.name)
     if data.outputs is not None:
         candidate = replace(candidate, about={**candidate.about, "classes": some_classes(data)})
-    compute = Compute.choose(device(options.device), Precision(options.precision))
+    compute = Compute.choose(device(options.device), precision(options))
     folder, predicts = Path(options.out) / candidate.name, candidates.predictor(candidate, data, compute)
     found = record(
         predicts, data, folder, name=candidate.name, about=candidate.about,
@@ -268,7 +269,7 @@ def _other(source: str, wanted: Wanted, progress: Progress) -> Judged:
     manifest = {
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "model": describe(candidate.model).to_dict(),
-        "compute": {"device": str(compute.device), "dtype": str(compute.dtype)},
+        "compute": {"device": str(compute.device), "dtype": compute.precision},
     }
     shown = RunResult(name=candidate.name, seed=None, evaluation=found, manifest=manifest)
     entrant = Entrant(predicts, folder, found) if wanted.plan is not None else None

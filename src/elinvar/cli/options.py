@@ -11,10 +11,12 @@ from rich.console import Console
 from ..check import InputError
 from ..data import DATASETS, DataSet
 from ..data import load as read
+from ..data.generating import Generator
 from ..data.matching import SUBSET_OPTION
 from ..files import to_json
+from ..precision import Precision
 from ..rng import Seeds, Source
-from ..shift import FrostTextures, load_frost
+from ..shift import BENCHMARKS, FLAVOURS, FrostTextures, load_frost
 
 
 class Parser(ArgumentParser):
@@ -65,6 +67,21 @@ def add_device(made: Parser) -> None:
     made.add_argument("--device", type=str, default=None, help="cpu, cuda, cuda:1; default: a GPU if there is one")
 
 
+def add_precision(made: Parser) -> None:
+    """The option that says in which format a model is evaluated."""
+    made.add_argument(
+        "--precision", type=str, default=str(Precision.FLOAT32),
+        help="of evaluation: float32, bfloat16, or auto, which depends on the processor",
+    )  # fmt: skip
+
+
+def precision(options: Any) -> Precision:
+    """What `add_precision` was given; raises `InputError` for anything else."""
+    if options.precision not in set(Precision):
+        raise InputError(f"--precision: got {options.precision!r}, expected {', '.join(Precision)}")
+    return Precision(options.precision)
+
+
 def device(name: str | None) -> torch.device:
     """The device called `name`; raises `InputError` if it is not there."""
     if name is None:
@@ -88,6 +105,25 @@ def add_frost(made: Parser) -> None:
 def frost(directory: str | None) -> FrostTextures | None:
     """The photographs below `directory`; None for the grown pictures."""
     return None if directory is None else load_frost(directory)
+
+
+def add_generator(made: Parser) -> None:
+    """The options that say how corrupted and perturbed images are generated."""
+    add_frost(made)
+    made.add_argument(
+        "--constants", type=str, default=None, metavar="NAME",
+        help=f"of generated images: {', '.join(BENCHMARKS)}; default: those made for the size nearest to the images'",
+    )  # fmt: skip
+    made.add_argument(
+        "--flavour", type=str, default=None,
+        help="of generated images: sensible (the default), or published, with the accidents of the published "
+        "generators, to compare with numbers of the published files",
+    )  # fmt: skip
+
+
+def generator(options: Any) -> Generator:
+    """What the options of `add_generator` ask for; raises `InputError` for unknown names."""
+    return Generator(frost(options.frost_dir), options.constants, options.flavour or FLAVOURS[0])
 
 
 def words(text: str) -> list[str]:

@@ -8,14 +8,15 @@ from PIL import Image
 from ..check import InputError
 from ..files import replacing
 from ..report import gallery
+from ..shift import benchmark
+from ..views import Batch
 from .options import parser, progress_console, say, write_json
 from .pictures import PHOTOS, pictured
 from .strips import STRENGTHS, find, overview, strips
 
 ALL = "all"
-SIZE = {"corruption": 64}  # photographs are of this size, for corruptions know no larger ones yet
+SIZE = {"corruption": 64}  # photographs are of this size
 NOTES = {
-    "corruption": "As CIFAR-10-C makes them",
     "policy": "The same draws from weak to strong, or several draws where nothing says how strong",
     "mix": "Several draws, and the weight of the image in the label; the rest is its partner's",
     "operation": "From weak to strong",
@@ -39,11 +40,20 @@ def _write(picture: Image.Image, out: Path) -> None:
         picture.save(temporary, format=FORMATS[out.suffix.lower()], optimize=True, **options)
 
 
+def _note(kind: str, batch: Batch) -> str:
+    """What is said below a picture."""
+    if kind != "corruption":
+        return NOTES[kind]
+    chosen = benchmark(None, *batch.images.shape[2:])
+    return f"With the constants of {chosen.corruptions}, made for {chosen.side} pixels"
+
+
 def _everything(folder: Path, data: str) -> list[tuple[Path, Image.Image]]:
     made = []
     for kind, (title, columns, across) in OVERVIEW.items():
-        rows = overview(kind, pictured(data, 2, 64), columns)
-        picture = gallery(title, rows, tile=64, note=NOTES[kind], across=across)
+        batch = pictured(data, 2, 64)
+        rows = overview(kind, batch, columns)
+        picture = gallery(title, rows, tile=64, note=_note(kind, batch), across=across)
         made.append((folder / f"{title.split()[0].lower()}.jpg", picture))
     return made
 
@@ -72,9 +82,11 @@ def run(arguments: Sequence[str]) -> int:
         pictures = _everything(Path(options.out or "pictures"), options.data)
     else:
         kind, name = find(options.name)
-        rows = strips(f"{kind}:{name}", pictured(options.data, options.images, SIZE.get(kind, 128)))
+        batch = pictured(options.data, options.images, SIZE.get(kind, 128))
+        rows = strips(f"{kind}:{name}", batch)
         out = Path(options.out or f"{name}.png")
-        note = NOTES[kind] if kind != "policy" else "The same draws from weak to strong" if name in STRENGTHS else ""
+        weak_to_strong = "The same draws from weak to strong" if name in STRENGTHS else ""
+        note = weak_to_strong if kind == "policy" else _note(kind, batch)
         pictures = [(out, gallery(name, rows, tile=128, note=note))]
     for out, picture in pictures:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,19 @@ from ..train import Run, chosen
 from ..train.loop import trained_model
 from .gain import AS_TRAINED, COLUMNS, METRICS, PRECISE, Gain, Outcome, Rows
 from .judging import opened
-from .options import Parser, add_device, add_verify, device, output_console, parser, progress_console, say, write_json
+from .options import (
+    Parser,
+    add_device,
+    add_precision,
+    add_verify,
+    device,
+    output_console,
+    parser,
+    precision,
+    progress_console,
+    say,
+    write_json,
+)
 from .progress import bar
 from .tuned import BATCH, HeldOut, check_free, finished, held_out, inference, measure, training_views, write_run
 from .tuning_text import table, told
@@ -55,6 +67,7 @@ def _options() -> Parser:
     made.add_argument("--out", type=str, default=None, help="where the tuned run goes; default: RUN-tuned")
     made.add_argument("--data", type=str, default=None, help="where the run's data set is now; default: where it was")
     made.add_argument("--trust", action="store_true", help="let the run's recipe.yaml run code from outside of elinvar")
+    add_precision(made)
     add_device(made)
     add_verify(made)
     return made
@@ -80,7 +93,7 @@ def run(arguments: Sequence[str]) -> int:
     recipe = replace(recipe, infer=_one_branch(chosen(recipe.infer, source)))
     branches = recipe.train.norm.branches if options.mix else (recipe.infer.branch,)
     held = held_out(source, data, options.examples, seeds, recipe.train.held_out)
-    compute = Compute.choose(device(options.device), recipe.train.precision, recipe.train.channels_last)
+    compute = Compute.choose(device(options.device), precision(options), recipe.train.channels_last)
     models = {AS_TRAINED: trained_model(recipe, data, source, compute)}
     console = progress_console()
     with bar(console) as progress:
@@ -193,6 +206,7 @@ def _found(outcome: Outcome, held: HeldOut, options: Any, source: Run) -> dict[s
         "metric": options.metric,
         "held_out": {"examples": len(held.split), "about": held.about, "trained_on": not held.fresh},
         "precise": options.precise,
+        "precision": options.precision,
         "statistics": outcome.statistics,
         "alpha": outcome.best.alpha,
         "branches": outcome.best.weights,

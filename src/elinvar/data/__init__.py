@@ -9,6 +9,7 @@ from .dataset import DataSet as DataSet
 from .dataset import Match as Match
 from .dataset import Split as Split
 from .folder import FolderSplit as FolderSplit
+from .generating import Generator as Generator
 from .grouped import grouped_order as grouped_order
 from .matching import match_classes as match_classes
 from .order import cut_batches as cut_batches

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ..check import InputError
 from ..data import CorruptedFiles, Split
-from ..data.corrupting import corrupt, frost_digest, told
-from ..shift import CORRUPTIONS, EXTRA, FrostTextures
+from ..data.generating import Generator, corrupt, frost_digest, told
+from ..shift import CORRUPTIONS, EXTRA
 from ..views import Batch
 
 SEVERITIES = (1, 2, 3, 4, 5)
@@ -44,10 +44,10 @@ class CorruptedImages(ABC):
 
 @dataclass(frozen=True)
 class Generated(CorruptedImages):
-    """Corruptions made from `split`, batch by batch; `frost` are photographs, None for grown pictures."""
+    """Corruptions made from `split`, batch by batch, as `generator` says."""
 
     split: Split
-    frost: FrostTextures | None = None
+    generator: Generator = field(default_factory=Generator)
 
     @cached_property
     def _fingerprint(self) -> str:
@@ -55,18 +55,19 @@ class Generated(CorruptedImages):
 
     @property
     def about(self) -> str:
-        return told(max(self.split.shape[1:]), self.frost)
+        return told(self.split, self.generator)
 
     def identity(self, name: str) -> dict[str, Any]:
-        frost = frost_digest(self.frost) if name == "frost" else None
-        return {"images": "generated", "corruption": name, "of": self._fingerprint, "frost": frost}
+        frost = frost_digest(self.generator.frost) if name == "frost" else None
+        how = self.generator.identity(self.split)
+        return {"images": "generated", "corruption": name, "of": self._fingerprint, "frost": frost, **how}
 
     def check(self, names: tuple[str, ...]) -> None:
         known = {**CORRUPTIONS, **EXTRA}
         try:
             first = next(iter(self.split.batches(torch.arange(1), 1, workers=0)))
             for name in {names[0], *(name for name in names if not known[name].grey)}:
-                corrupt(first, name, SEVERITIES[0])
+                corrupt(first, name, SEVERITIES[0], generator=self.generator)
         except InputError as error:
             raise InputError(f"these images cannot be corrupted ({error}); judge them with --suites clean") from error
 
@@ -75,7 +76,7 @@ class Generated(CorruptedImages):
     ) -> Iterator[Batch]:
         places = torch.arange(len(self.split)) if order is None else order
         plain = self.split.batches(places, batch_size, device=device)
-        return (corrupt(batch, name, severity, frost=self.frost) for batch in plain)
+        return (corrupt(batch, name, severity, generator=self.generator) for batch in plain)
 
 
 @dataclass(frozen=True)

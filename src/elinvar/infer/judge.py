@@ -10,7 +10,7 @@ from torch import Tensor
 from .. import metrics, shift
 from ..check import InputError, unknown
 from ..data import Split
-from ..data.corrupting import corrupt as corrupt
+from ..data.generating import corrupt as corrupt
 from ..outputs import probabilities_sure
 from .attacked import AttackPlan, Stage, robustness, sets, summary
 from .calibrated import calibration, mean, subset

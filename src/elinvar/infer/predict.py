@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..check import InputError
 from ..data import Split
 from ..norm import Mixture
-from ..precision import Compute
+from ..precision import Compute, whole_products
 from ..recipe import Infer
 from ..routing import Routing, Trace, route
 from ..views import Batch
@@ -110,5 +110,10 @@ class Predictor:
     @contextmanager
     def _session(self) -> Iterator[None]:
         routing = Routing((self.infer.branch,))
-        with torch.inference_mode(), evaluating(self.judged), route(self.model, routing, Trace.NOTHING):
+        with (
+            whole_products(),
+            torch.inference_mode(),
+            evaluating(self.judged),
+            route(self.model, routing, Trace.NOTHING),
+        ):
             yield

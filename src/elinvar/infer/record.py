@@ -19,6 +19,7 @@ from .sequences import PerturbedImages
 
 EVALUATION = "evaluation.json"
 FINGERPRINT = "fingerprint"
+PRECISION = "precision"
 
 
 def record(
@@ -63,7 +64,7 @@ def record(
         spectrum=verdict.spectrum,
         attacks=verdict.attacks,
         not_finite=verdict.not_finite,
-        about={**(about or {}), FINGERPRINT: data.fingerprint()},
+        about={**(about or {}), PRECISION: predictor.compute.precision, FINGERPRINT: data.fingerprint()},
     )
     found.save(folder / EVALUATION)
     warn_of_lost(name if seed is None else f"{name}, seed {seed}", found.not_finite)
@@ -75,7 +76,7 @@ def kept(predictor: Predictor, split: Split, folder: Path, about: Mapping[str, A
 
     They count while the model says about a few images what it said then.
     """
-    facts = {key: value for key, value in about.items() if key != FINGERPRINT}
+    facts = {key: value for key, value in about.items() if key not in (FINGERPRINT, PRECISION)}
     told = json.dumps(facts, sort_keys=True, default=str)  # options need not show in the model itself
     before = list(settings(predictor.judged))
     anew = few_logits(predictor, split) if len(split) else None

@@ -8,7 +8,8 @@ Measured  not on CIFAR yet
 Differs   the policies of the published runs are not stated; levels as torchvision reads them; the branch is chosen on
           5,000 training images that are held out (what the authors chose by is not stated); batches hold 128 examples
           of each policy; clipped gradients and undecayed normalization are those of the code that the paper takes its
-          settings from; warps blend four pixels, and are grey outside of the image
+          settings from; warps blend four pixels, and are grey outside of the image; standardization, which is not
+          stated, and precision are those of `standard`
 """
 
 from ..augment import Cutout, Flip, PadCrop, sample_policies

@@ -9,7 +9,8 @@ Measured  not on CIFAR yet
 Differs   model and schedule are those of `standard`, so that one thing changes (the thesis' model: --set
           model.name=preact-resnet-18); every example draws its own lambda; partners come from the batch, where the
           thesis pairs the shuffled data and halves it; crops are padded with black, not with the mean; averages of
-          bytes are rounded to 256 values
+          bytes are rounded to 256 values; standardization and precision are those of `standard` (what the thesis
+          subtracts and divides by is not stated)
 """
 
 from dataclasses import replace

@@ -6,7 +6,8 @@ Expected  error 4.2 % (RandAugment) and 4.1 % (AutoAugment) on CIFAR-10 with WRN
           AutoAugment with `overlap_free`: 23.9 % on CIFAR-10-C with WRN-40-2 (Hendrycks et al., ICLR 2020, Table 4)
 Measured  not on CIFAR yet
 Differs   100 epochs where the searches trained for 200; levels as torchvision reads them; warps blend four pixels, and
-          are grey outside of the image
+          are grey outside of the image; standardization and precision are those of `standard`, by mean and standard
+          deviation of the training set
 """
 
 from dataclasses import replace

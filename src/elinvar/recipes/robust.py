@@ -20,7 +20,8 @@ Differs   steps of the attack in training are not stated there: 10, as Madry et 
           section 3.5.2, word by word, so pairing counts eight times as much, and the clean prediction is a fixed
           target of it: with a gradient into that too, each reading of the ratio that makes pairing nearly as large as
           the adversarial loss or larger ended in one certain answer to every image within 100 steps, on digits and on
-          CIFAR-10, with warm-up and without; see `objectives.decoupled`
+          CIFAR-10, with warm-up and without; see `objectives.decoupled`; standardization, which is not stated, and
+          precision are those of `standard`: attacks in training run in its precision, those of evaluation in float32
 """
 
 from collections.abc import Mapping

@@ -8,7 +8,8 @@ Expected  error with WRN-28-2, main branch: 3.7 % on CIFAR-10 (RandAugment alone
           (RandAugment alone 15.9 %, Table 5)
 Measured  not on CIFAR yet
 Differs   100 epochs where the authors train for 200; their operations and magnitude are not stated: those of
-          RandAugment for this network; levels as torchvision reads them; judged by the main branch
+          RandAugment for this network; levels as torchvision reads them; judged by the main branch;
+          standardization, which is not stated, and precision are those of `standard`
 """
 
 from dataclasses import replace

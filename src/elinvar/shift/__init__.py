@@ -1,10 +1,16 @@
 """Images that are not from the training distribution: corruptions, perturbations frame by frame, Fourier noise."""
 
+from .benchmark import BENCHMARKS as BENCHMARKS
+from .benchmark import SMALLEST_SIDE as SMALLEST_SIDE
+from .benchmark import Benchmark as Benchmark
+from .benchmark import benchmark as benchmark
 from .corrupt import corrupt as corrupt
 from .fourier import fourier_basis as fourier_basis
 from .fourier import fourier_images as fourier_images
 from .fourier_heatmap import FourierHeatmap as FourierHeatmap
 from .fourier_heatmap import fourier_heatmap as fourier_heatmap
+from .frame import FLAVOURS as FLAVOURS
+from .frame import check_flavour as check_flavour
 from .frost import FrostTextures as FrostTextures
 from .frost import frost_textures as frost_textures
 from .frost import load_frost as load_frost

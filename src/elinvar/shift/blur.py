@@ -1,5 +1,6 @@
 """Defocus, glass, motion, zoom and Gaussian blur: what is prepared for a severity, and the tensor back end."""
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -11,31 +12,36 @@ from torch import Tensor
 from ..rng import uniform
 from .borders import mirrored, replicated
 from .frame import Frame
-from .sampling import Indices, Weights, correlate, drag, gather, gaussian_taps, smooth
+from .sampling import Indices, Weights, along, correlate, drag, gather, gaussian_taps, smooth
 from .zoom import zoom_stencil
 
 Taps = tuple[Indices, Indices, Weights]
+LOW, SPAN = -45.0, 90.0  # of the direction of motion, degrees
 NEGLIGIBLE = 1e-12  # of the total weight: the tails of an anti-aliased disk
 
 
-def disk(radius: float, alias_sigma: float) -> NDArray[np.float64]:
-    """A disk of `radius` pixels, sum 1, smoothed by a small Gaussian so that its rim has no steps.
+def disk(radius: float, alias_sigma: float) -> NDArray[np.float32]:
+    """A disk of `radius` pixels, sum 1, smoothed by a small Gaussian so that its rim has no steps; float32 throughout.
+
+    The sum misses 1 by some 1e-8, and truncation makes a level of that in even areas: so it is rounded as OpenCV does.
 
     The Gaussian has 3 taps (5 beyond radius 8) and mirrors at the border of the 17x17 (2r+1) array, where the largest
     disks touch it: those kernels sum to slightly more than 1, as the benchmark's do.
 
     >>> disk(1, 0.2).max().round(3), int((disk(1, 0.2) > 1e-3).sum())
-    (np.float64(0.2), 5)
+    (np.float32(0.2), 5)
     """
     half, reach = (8, 1) if radius <= 8 else (int(np.ceil(radius)), 2)
     axis = np.arange(-half, half + 1)
-    inside = (axis[:, None] ** 2 + axis**2 <= radius**2).astype(float)
-    taps = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * alias_sigma**2))
-    taps /= taps.sum()
-    kernel: NDArray[np.float64] = inside / inside.sum()
-    border = mirrored(len(axis), reach)
-    for _ in range(2):  # columns, then by transposition rows
-        kernel = (np.lib.stride_tricks.sliding_window_view(kernel[border], len(taps), axis=0) @ taps).T
+    inside = (axis[:, None] ** 2 + axis**2 <= radius**2).astype(np.float32)
+    weights = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * alias_sigma**2))
+    taps = (weights * (1 / weights.sum())).astype(np.float32)[reach:]
+    kernel: NDArray[np.float32] = inside / inside.sum()
+    for _ in range(2):  # both directions are alike
+        shifted = kernel.T[mirrored(len(axis), reach)]
+        kernel = shifted[reach:-reach] * taps[0]
+        for j in range(1, reach + 1):
+            kernel = kernel + (shifted[reach - j :][: len(axis)] + shifted[reach + j :][: len(axis)]) * taps[j]
     return kernel
 
 
@@ -46,7 +52,7 @@ def plan_defocus_blur(level: tuple[float, ...], frame: Frame) -> tuple[Indices, 
     down, right = np.nonzero(kernel > NEGLIGIBLE)
     reach = int(max(abs(down - half).max(), abs(right - half).max()))
     tables = mirrored(frame.height, reach), mirrored(frame.width, reach)
-    return down - half, right - half, kernel[down, right], *tables
+    return down - half, right - half, kernel[down, right].astype(np.float64), *tables
 
 
 def defocus_blur(
@@ -130,20 +136,39 @@ def motion_taps(radius: float, sigma: float) -> Weights:
     return weights
 
 
+def motion_steps(degrees: float | None, count: int) -> Indices:
+    """Whole pixels (down, right) of 0, 1, 2, ... steps in a direction, (2, count); (2, 0) where it is drawn.
+
+    Where a step ends between two pixels, the arithmetic of ImageMagick decides, which the benchmark called.
+
+    >>> motion_steps(-150.0, 21)[:, :3].tolist()
+    [[0, 0, -1], [0, -1, -2]]
+    """
+    if degrees is None:
+        return np.empty((2, 0), np.int64)
+    across, along = (count * turn(math.pi * degrees / 180) for turn in (math.sin, math.cos))
+    length = math.hypot(across, along)
+    return np.array([[math.ceil(i * part / length - 0.5) for i in range(count)] for part in (across, along)])
+
+
 @lru_cache(maxsize=32)
 def plan_motion_blur(
-    level: tuple[float, ...], frame: Frame, low: float = -45.0, span: float = 90.0
-) -> tuple[float, float, Weights, Indices, Indices]:
-    """`low` and `span` in degrees: directions are drawn from `low` to `low + span`."""
+    level: tuple[float, ...], frame: Frame, degrees: float | None = None
+) -> tuple[Indices, Weights, Indices, Indices]:
+    """`degrees`: the direction; None: it is drawn."""
     weights = motion_taps(*level)
-    return low, span, weights, replicated(frame.height, len(weights)), replicated(frame.width, len(weights))
+    return (
+        motion_steps(degrees, len(weights)),
+        weights,
+        replicated(frame.height, len(weights)),
+        replicated(frame.width, len(weights)),
+    )
 
 
 def motion_blur(
     x: Float64[Tensor, "n c h w"],
     streams: Int64[Tensor, " n"],
-    low: float,
-    span: float,
+    steps: Indices,
     weights: Weights,
     rows: Indices,
     columns: Indices,
@@ -151,10 +176,10 @@ def motion_blur(
     """sum_i k_i x at the pixel nearest to i steps in a direction of -45 to 45 degrees; the edge pixel goes on outside.
 
     Whole levels are rounded, not truncated: ImageMagick, which the benchmark called, returns 8-bit pixels.
-    Draws: the angle is draw 0.
+    Draws: the angle is draw 0, where `steps` is empty.
     """
-    angle = (uniform(streams, 1)[:, 0] * span + low) * (np.pi / 180)
-    return drag(x, angle, weights, rows, columns)
+    angle = (uniform(streams, 1)[:, 0] * SPAN + LOW) * (np.pi / 180)
+    return drag(x, along(steps, angle, len(weights)), weights, rows, columns)
 
 
 @lru_cache(maxsize=32)

@@ -12,7 +12,8 @@ from torch import Tensor
 from ..check import InputError, check_images, unknown
 from ..parallel import for_pieces
 from ..rng import check_seed, fold, fresh_key, streams
-from .frame import Frame
+from .benchmark import benchmark
+from .frame import SENSIBLE, Frame, check_flavour
 from .frost import FrostTextures
 from .severity import LEVELS
 from .table import KNOWN, Operation
@@ -29,15 +30,22 @@ def corrupt(
     key: int | None = None,
     keys: Int64[Tensor, " n"] | None = None,
     frost_textures: FrostTextures | None = None,
+    constants: str | None = None,
+    flavour: str = SENSIBLE,
 ) -> Shaped[Tensor, "n c h w"]:
     """Images under one of `CORRUPTIONS` or `EXTRA` at severity 1 (mild) to 5 (strong): same shape, dtype and device.
 
-    images          uint8, or floating point in [0, 1]; R, G, B or one channel; sides of at least 8 pixels. Up to 64
-                    pixels the constants are those of CIFAR-10-C, above those of ImageNet-C
+    images          uint8, or floating point in [0, 1]; R, G, B or one channel; sides of at least 8 pixels
     key             a number from which the rows 0 to N - 1 get their streams; None, without `keys`, draws one
     keys            instead of it one stream for each example, from `rng.streams(key, index)`, so that the result of
                     an example does not depend on its row
     frost_textures  pictures for frost, from `load_frost`; None takes grown ones. Other corruptions take no pictures
+    constants       whose: "cifar-10" (CIFAR-10-C, 32 pixels), "tiny-imagenet" (Tiny-ImageNet-C and ImageNet-64x64-C,
+                    64), "imagenet" (ImageNet-C, 224) or "imagenet-299" (ImageNet-C for Inception, 299); None takes
+                    those whose size is nearest by ratio to the longer side of the images: up to 45 pixels the first, up
+                    to 119 the second, up to 258 the third. See `BENCHMARKS`
+    flavour         "sensible", or "published": spatter of water does what the generator does by accident: an image
+                    without light on its drops is black, and drops above white wrap around. Nothing else differs
 
     The result for an example depends on its pixels, its key, the name and the severity alone: not on the batch, its
     order or its size. Draws of different corruptions and severities are independent, though the keys be the same.
@@ -47,10 +55,11 @@ def corrupt(
     On a CPU compiled code runs in threads; elsewhere batched tensor operations do the same with the same draws, in
     float64 and mostly in the same order: before storing they differ by at most `Corruption.tolerance` grey levels.
 
-    Raises `InputError` for an unknown name, a severity outside of 1 to 5, images or keys of a wrong kind or size, and
-    a key together with keys.
+    Raises `InputError` for an unknown name, a severity outside of 1 to 5, images or keys of a wrong kind or size, a key
+    together with keys, and constants or a flavour that are unknown.
 
-    Source   Hendrycks and Dietterich, ICLR 2019, section 3; hendrycks/robustness, make_cifar_c.py, make_imagenet_c.py.
+    Source   Hendrycks and Dietterich, ICLR 2019, section 3; hendrycks/robustness, ImageNet-C/create_c, make_cifar_c.py,
+             make_tinyimagenet_c.py, make_imagenet_c.py and make_imagenet_c_inception.py.
     Differs  Draws are keyed, so no array equals the published one; frost is grown unless photographs are given; zoom
              blur, snow and the elastic transform are float64 where the generator has float32; the affine part of the
              elastic transform is exact where OpenCV rounds places to 1/32 pixel.
@@ -71,9 +80,11 @@ def corrupt(
     n, channels, height, width = images.shape
     if channels not in ((1, 3) if corruption.grey else (3,)):
         raise InputError(f"images: got {channels} channels, expected 3 (R, G, B){' or 1' if corruption.grey else ''}")
-    level = corruption.severity.level(severity, height, width)
+    check_flavour(flavour)
+    chosen = benchmark(constants, height, width).name
+    level = corruption.severity.level(severity, height, width, chosen)
     own = streams(fold(name, severity), example_streams(n, key, keys).to(images.device))
-    plan = corruption.plan(level, Frame(channels, height, width, frost_textures))
+    plan = corruption.plan(level, Frame(channels, height, width, frost_textures, chosen, flavour))
     return run(corruption, images.detach(), own, plan)
 
 

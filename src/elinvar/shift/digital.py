@@ -25,7 +25,7 @@ def contrast(x: Float64[Tensor, "n c h w"], factor: float) -> Float64[Tensor, "n
 def saturate(x: Float64[Tensor, "n 3 h w"], scale: float, shift: float) -> Float64[Tensor, "n 3 h w"]:
     """Scale and shift S of HSV, clipped to [0, 1]; hue and value stay. V is the largest of R, G, B, S = (V - min) / V.
 
-        S' = clip(scale S + shift),   x' = V - (V - x) S' / S
+        S' = clip(scale S + shift),   x' = V (1 - S' (V - x) / (V - min))
 
     A grey pixel has no hue and becomes red where S' > 0, as in the benchmark: hue 0 stands for none.
     """
@@ -35,7 +35,7 @@ def saturate(x: Float64[Tensor, "n 3 h w"], scale: float, shift: float) -> Float
     saturation = (spread / value.where(value > 0, 1.0) * scale + shift).clamp(0, 1)
     red = torch.tensor([0.0, 1.0, 1.0], dtype=x.dtype, device=x.device).view(1, 3, 1, 1)
     distance = torch.where(spread > 0, (value - x) / spread.where(spread > 0, 1.0), red)  # from V, where S is 1
-    return (value - distance * (value * saturation)) * 255
+    return value * (1 - distance * saturation) * 255
 
 
 @lru_cache(maxsize=32)

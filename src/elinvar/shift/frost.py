@@ -15,9 +15,6 @@ from numpy.typing import NDArray
 
 from ..check import InputError
 
-# Longest side of the corrupted images, and what the benchmark shrinks its photographs by for such images:
-# the generators for 32, for 64 and for larger pixels.
-SHRINK = ((32, 0.2), (64, 0.3), (float("inf"), 1.0))
 SIZES = ((600, 900), (315, 560), (315, 560), (350, 527), (495, 660))
 
 
@@ -29,12 +26,8 @@ class FrostTextures:
     procedural: bool
     source: str
 
-    def shrunk(self, side: int) -> list[NDArray[np.uint8]]:
-        """The pictures as the benchmark shrinks them for images whose longer side is `side` pixels.
-
-        Above 64 pixels they stay as they are, and are enlarged only where no crop would fit.
-        """
-        factor = next(factor for largest, factor in SHRINK if side <= largest)
+    def shrunk(self, factor: float, side: int) -> list[NDArray[np.uint8]]:
+        """The pictures shrunk by `factor` (`Benchmark.frost`), less where no crop of `side` pixels would fit."""
         return [resize(picture, max(factor, (side + 1) / min(picture.shape[:2]))) for picture in self.pictures]
 
 

@@ -53,19 +53,30 @@ def correlate(
     return total
 
 
+def along(steps: Indices, angle: Float64[Tensor, " n"], count: int) -> Int64[Tensor, "n 2 {count}"]:
+    """Whole pixels (down, right) of `count` steps: `steps`, or, where it is empty, in direction `angle` of each image.
+
+    Angles are in radians; y points down.
+    """
+    if steps.size:
+        return torch.from_numpy(steps).to(angle.device).expand(len(angle), -1, -1)
+    number = torch.arange(count, device=angle.device)
+    return (torch.stack([angle.sin(), angle.cos()], 1)[:, :, None] * number - 0.5).ceil().long()
+
+
 def drag(
-    x: Float64[Tensor, "n c h w"], angle: Float64[Tensor, " n"], weights: Weights, rows: Indices, columns: Indices
+    x: Float64[Tensor, "n c h w"], steps: Int64[Tensor, "n 2 k"], weights: Weights, rows: Indices, columns: Indices
 ) -> Float64[Tensor, "n c h w"]:
-    """Motion blur: sum_i weights_i x at the pixel nearest to i steps in direction `angle` (radians, y points down)."""
+    """Motion blur: sum_i weights_i x at the pixel that lies `steps_i` (down, right) from each."""
     n, c, height, width = x.shape
     top, left = (len(rows) - height) // 2, (len(columns) - width) // 2
     padded = x[..., torch.from_numpy(rows).to(x.device), :][..., torch.from_numpy(columns).to(x.device)].flatten(2)
     y = torch.arange(height, device=x.device)[:, None] + top
     base = y * len(columns) + torch.arange(width, device=x.device) + left
-    along, across = angle.cos(), angle.sin()
+    down, right = steps.unbind(1)
     total = x.new_zeros(n, c, height * width)
     for i, weight in enumerate(weights.tolist()):
-        shift = (i * across - 0.5).ceil().long() * len(columns) + (i * along - 0.5).ceil().long()
+        shift = down[:, i] * len(columns) + right[:, i]
         place = (base.flatten() + shift[:, None])[:, None].expand(n, c, height * width)
         total = total + padded.gather(2, place) * weight
     return total.view_as(x)

@@ -39,7 +39,22 @@ STILL = ((1.0,), 0)  # drops that do not run
 
 Fall = tuple[tuple[float, ...], int]  # what a column is convolved with, and how many rows it first moves up
 Plan = tuple[
-    float, float, Weights, Indices, Indices, float, Weights, int, int, float, bool, Weights, Indices, Indices, Weights
+    float,
+    float,
+    Weights,
+    Indices,
+    Indices,
+    float,
+    Weights,
+    int,
+    int,
+    float,
+    bool,
+    Weights,
+    Indices,
+    Indices,
+    Weights,
+    bool,
 ]
 
 
@@ -53,7 +68,7 @@ def plan_spatter(level: tuple[float, ...], frame: Frame, fall: Fall = STILL, fal
     colour = MUD if mud else WATER
     shown = colour if frame.channels == 3 else np.array([GREY @ colour])
     layer = mean, std, taps, rows, columns, cut, np.array(fall[0]), fall[1], falls
-    return *layer, strength, bool(mud), mud_taps, mud_rows, mud_columns, shown
+    return *layer, strength, bool(mud), mud_taps, mud_rows, mud_columns, shown, frame.published
 
 
 def spatter(
@@ -74,6 +89,7 @@ def spatter(
     mud_rows: Indices,
     mud_columns: Indices,
     colour: Weights,
+    published: bool,
 ) -> Float64[Tensor, "n c h w"]:
     """L = Gaussian filter of N(mean, std), 0 where it is below `cut`; then water or mud where L is left.
 
@@ -81,7 +97,9 @@ def spatter(
         mud     m = Gaussian filter of 1[L > cut], sigma `strength`, 0 where it is below .8;   x (1 - m) + m colour
 
     Images of one channel get the grey of the colour. Draws: the field is normal draws from 0, row by row.
-    Differs  Layers above white stay white; the generator's wrap around to black, which needs four standard deviations.
+    Differs  Layers above white stay white, and an image without light on its drops stays as it is. In the generator
+             layers above white wrap around to black, which needs four standard deviations, and an image without light
+             becomes black, as 0 is divided by 0. `published` does as the generator
     """
     n, _, height, width = x.shape
     field = normal(streams, height * width).view(n, height, width) * std + mean
@@ -91,7 +109,7 @@ def spatter(
         layer = run_down(layer, fall, above)
     if mud:
         return muddy(x, layer, cut, mud_taps, mud_rows, mud_columns, colour)
-    return wet(x, layer, strength, colour)
+    return wet(x, layer, strength, colour, published)
 
 
 def run_down(layer: Float64[Tensor, "n h w"], fall: Weights, above: int) -> Float64[Tensor, "n h w"]:
@@ -105,12 +123,19 @@ def run_down(layer: Float64[Tensor, "n h w"], fall: Weights, above: int) -> Floa
 
 
 def wet(
-    x: Float64[Tensor, "n c h w"], layer: Float64[Tensor, "n h w"], strength: float, colour: Weights
+    x: Float64[Tensor, "n c h w"],
+    layer: Float64[Tensor, "n h w"],
+    strength: float,
+    colour: Weights,
+    published: bool = False,
 ) -> Float64[Tensor, "n c h w"]:
-    """Images behind drops of water, where `layer` is not 0; an image without light on its drops stays as it is."""
-    drops = (layer.clamp(0, 1) * 255).long()
+    """Images behind drops of water, where `layer` is not 0."""
+    drops = (layer * 255).long() & 255 if published else (layer.clamp(0, 1) * 255).long()
     lit = (relief(drops) * drops).to(x.dtype)
-    share = strength / lit.amax((1, 2), keepdim=True).clamp(min=1)
+    largest = lit.amax((1, 2), keepdim=True)
+    if published:
+        x = torch.where(largest[:, None] > 0, x, 0.0)
+    share = strength / largest.clamp(min=1)
     return x + (lit * share)[:, None] * torch.from_numpy(colour).to(x.device).view(1, -1, 1, 1)
 
 

@@ -2,6 +2,10 @@
 
 Affine maps are Pillow's bilinear transform: a pixel whose centre lies outside of the image is black, and at the border
 the edge pixel goes on. A perspective map blends with black around the image, as OpenCV's does.
+
+With `published`, maps are those of the libraries of 2018. The affine ones of torchvision before 0.8 have their centre
+half a pixel right of and below the true one, and a shear also squeezes rows: y_in = y / cos(angle). Places of OpenCV's
+perspective map are rounded to 1/32 pixel.
 """
 
 import math
@@ -14,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Matrix = NDArray[np.float64]
+STEPS = 32  # of a pixel, in which OpenCV counts places
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,34 +52,39 @@ def affine(height: int, width: int, matrix: tuple[float, ...]) -> Places:
     return _places(x_in - 0.5, y_in - 0.5, height, width, inside, repeat=True)
 
 
-def about_centre(height: int, width: int, a: float, b: float, d: float, e: float) -> Places:
+def about_centre(height: int, width: int, linear: tuple[float, float, float, float], published: bool) -> Places:
     """The linear map (x, y) -> (a x + b y, d x + e y) from the result to the image, about the centre of both."""
-    x, y = width / 2, height / 2
+    a, b, d, e = linear
+    x, y = (width + published) / 2, (height + published) / 2
     return affine(height, width, (a, b, x - a * x - b * y, d, e, y - d * x - e * y))
 
 
-def moved(height: int, width: int, right: float) -> Places:
-    """The image moved to the right by whole pixels."""
+def moved(height: int, width: int, right: float, published: bool = False) -> Places:
+    """The image moved to the right by whole pixels: of this there is one kind only."""
+    del published
     return affine(height, width, (1.0, 0.0, -right, 0.0, 1.0, 0.0))
 
 
-def rotated(height: int, width: int, degrees: float) -> Places:
+def rotated(height: int, width: int, degrees: float, published: bool = False) -> Places:
     """The image turned clockwise."""
     cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    return about_centre(height, width, cosine, sine, -sine, cosine)
+    return about_centre(height, width, (cosine, sine, -sine, cosine), published)
 
 
-def scaled(height: int, width: int, factor: float) -> Places:
+def scaled(height: int, width: int, factor: float, published: bool = False) -> Places:
     """The image enlarged by a factor."""
-    return about_centre(height, width, 1 / factor, 0.0, 0.0, 1 / factor)
+    return about_centre(height, width, (1 / factor, 0.0, 0.0, 1 / factor), published)
 
 
-def sheared(height: int, width: int, degrees: float) -> Places:
+def sheared(height: int, width: int, degrees: float, published: bool = False) -> Places:
     """Rows moved to the left in proportion to their distance below the centre: by the tangent of the angle."""
-    return about_centre(height, width, 1.0, math.tan(math.radians(degrees)), 0.0, 1.0)
+    angle = math.radians(degrees)
+    return about_centre(
+        height, width, (1.0, math.tan(angle), 0.0, 1 / math.cos(angle) if published else 1.0), published
+    )
 
 
-def tilted(height: int, width: int, degrees: float) -> Places:
+def tilted(height: int, width: int, degrees: float, published: bool = False) -> Places:
     """The image turned in space about its horizontal and its vertical axis, both by the same angle, seen from afar.
 
         M = project(f) forward(f) turn_x turn_y lift,     f = sqrt(width^2 + height^2)
@@ -93,6 +103,8 @@ def tilted(height: int, width: int, degrees: float) -> Places:
     y, x = np.mgrid[:height, :width]
     across, down, depth = (row[0] * x + row[1] * y + row[2] for row in inverse)
     x_in, y_in = across / depth, down / depth
+    if published:
+        x_in, y_in = np.rint(x_in * STEPS) / STEPS, np.rint(y_in * STEPS) / STEPS
     return _places(x_in, y_in, height, width, np.ones_like(x_in, bool), repeat=False)
 
 

@@ -9,27 +9,29 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..rng import uniform
-from .blur import motion_taps
+from .blur import motion_steps, motion_taps
 from .borders import replicated
 from .draws import normal
 from .frame import Frame
 from .frost import frost_textures
-from .sampling import Indices, Weights, drag, gather
+from .sampling import Indices, Weights, along, drag, gather
 from .zoom import zoom_stencil
 
 GREY = (0.299, 0.587, 0.114)  # weights of R, G and B in ITU-R BT.601 luma
+LOW, SPAN = -135.0, 90.0  # of the direction of a fall, degrees
 WIBBLE = 100.0
 
 
 @lru_cache(maxsize=32)
 def plan_snow(
-    level: tuple[float, ...], frame: Frame, low: float = -135.0, span: float = 90.0
-) -> tuple[float, float, NDArray[np.int32], Weights, float, float, float, Weights, Indices, Indices, float]:
-    """`low` and `span` in degrees: directions are drawn from `low` to `low + span`."""
+    level: tuple[float, ...], frame: Frame, degrees: float | None = None
+) -> tuple[float, float, NDArray[np.int32], Weights, float, Indices, Weights, Indices, Indices, float]:
+    """`degrees`: the direction of the fall; None: it is drawn."""
     mean, std, zoom, cut, radius, sigma, mix = level
     taps = motion_taps(radius, sigma)
+    steps = motion_steps(degrees, len(taps))
     tables = replicated(frame.height, len(taps)), replicated(frame.width, len(taps))
-    return mean, std, *zoom_stencil((zoom,), frame.height, frame.width), cut, low, span, taps, *tables, mix
+    return mean, std, *zoom_stencil((zoom,), frame.height, frame.width), cut, steps, taps, *tables, mix
 
 
 def snow(
@@ -40,8 +42,7 @@ def snow(
     index: NDArray[np.int32],
     weight: Weights,
     cut: float,
-    low: float,
-    span: float,
+    steps: Indices,
     taps: Weights,
     rows: Indices,
     columns: Indices,
@@ -52,14 +53,15 @@ def snow(
         L = motion_blur(uint8(255 clip(zoom(N(mean, std)), with 0 where it is below `cut`))) / 255, in 8 bits
         result = mix x + (1 - mix) max(x, 1.5 grey + .5) + L + L turned by 180 degrees
 
-    Images of one channel are their own grey. Draws: 0 is the angle (-135 to -45 degrees), the field follows from 1.
+    Images of one channel are their own grey. Draws: 0 is the angle (-135 to -45 degrees) where `steps` is empty, the
+    field follows from 1.
     """
     n, _, height, width = x.shape
     field = normal(streams, height * width, start=1).view(n, 1, height, width) * std + mean
     layer = gather(field, index, weight)
     layer = (torch.where(layer < cut, 0.0, layer).clamp(0, 1) * 255).floor()
-    angle = (uniform(streams, 1)[:, 0] * span + low) * (np.pi / 180)
-    layer = (drag(layer, angle, taps, rows, columns) + 0.5).floor() / 255
+    angle = (uniform(streams, 1)[:, 0] * SPAN + LOW) * (np.pi / 180)
+    layer = (drag(layer, along(steps, angle, len(taps)), taps, rows, columns) + 0.5).floor() / 255
     x = x / 255
     grey = x if x.shape[1] == 1 else x[:, :1] * GREY[0] + x[:, 1:2] * GREY[1] + x[:, 2:] * GREY[2]
     pale = torch.maximum(x, grey * 1.5 + 0.5)
@@ -72,7 +74,7 @@ def plan_frost(level: tuple[float, ...], frame: Frame) -> tuple[float, float, ND
     textures = frame.textures or frost_textures()
     image_weight, texture_weight = level
     planes = []
-    for texture in textures.shrunk(max(frame.height, frame.width)):
+    for texture in textures.shrunk(frame.benchmark.frost, max(frame.height, frame.width)):
         plane = texture.transpose(2, 0, 1).astype(np.float64)
         planes.append(plane if frame.channels == 3 else np.tensordot(GREY, plane, 1)[None])
     starts = np.cumsum([0] + [plane.size for plane in planes[:-1]])
@@ -102,14 +104,14 @@ def frost(
     return x * image_weight + torch.from_numpy(pixels).to(x.device)[place] * texture_weight
 
 
-def plasma_side(height: int, width: int) -> int:
-    """Side of the square height map that covers an image: a power of two, at least the benchmark's 32."""
-    return int(max(32, 1 << (max(height, width) - 1).bit_length()))
+def plasma_side(frame: Frame) -> int:
+    """Side of the square height map that covers an image: a power of two, at least the benchmark's."""
+    return int(max(frame.benchmark.fog, 1 << (max(frame.height, frame.width) - 1).bit_length()))
 
 
 def plan_fog(level: tuple[float, ...], frame: Frame) -> tuple[float, float, int]:
     strength, decay = level
-    return strength, decay, plasma_side(frame.height, frame.width)
+    return strength, decay, plasma_side(frame)
 
 
 def plasma(streams: Int64[Tensor, " n"], side: int, decay: float, *, start: int = 0) -> Float64[Tensor, "n side side"]:

@@ -33,6 +33,7 @@ def evaluate(
 ) -> Evaluation:
     """Judge the run's model on the test split of `data`, and write what was found into the run; see `infer.record`.
 
+    compute  where and how the model runs: float32 keeps numbers the same on every processor, whatever it was trained in
     folder   where it is written instead: for a `recipe` that predicts in another way than the run's own does
     judged   what `predictor` gives for these arguments, if it is there already
 

@@ -166,7 +166,8 @@ class Training:
     def errors(self) -> dict[str, float]:
         """Errors in per cent, of the weights that the run will be judged by: on what was held out, and on the test set.
 
-        The test set is read as the run would be judged if it ended here: by the branch that is best until now.
+        The test set is read as the run would be judged if it ended here: by the branch that is best until now. All in
+        the precision of training; an evaluation of the run is in float32, and may differ in the last images.
         """
         infer, row = self.recipe.infer, dict[str, float]()
         with self.judged():

@@ -65,7 +65,7 @@ def manifest(seeds: Seeds, compute: Compute, data: dict[str, Any], model: dict[s
         "model": model,
         "compute": {
             "device": str(compute.device),
-            "dtype": str(compute.dtype).removeprefix("torch."),
+            "dtype": compute.precision,
             "memory_format": str(compute.memory_format).removeprefix("torch."),
             "threads": torch.get_num_threads() if compute.device.type == "cpu" else None,
         },

@@ -10,6 +10,7 @@ from .random import fill_uniform, uniform
 Images = NDArray[np.float64]
 Weights = NDArray[np.float64]
 Indices = NDArray[np.int64]
+LOW, SPAN = -45.0, 90.0  # of the direction of motion, degrees
 
 
 @kernel
@@ -78,8 +79,7 @@ def glass_blur(
 def motion_blur(
     x: Images,
     streams: NDArray[np.uint64],
-    low: float,
-    span: float,
+    steps: Indices,
     weights: Weights,
     rows: Indices,
     columns: Indices,
@@ -87,8 +87,7 @@ def motion_blur(
 ) -> None:
     down, right = np.empty(weights.size, np.int64), np.empty(weights.size, np.int64)
     for i in range(len(x)):
-        angle = (uniform(streams[i], 0) * span + low) * (np.pi / 180)
-        sampling.set_direction(angle, down, right)
+        sampling.set_steps(steps, (uniform(streams[i], 0) * SPAN + LOW) * (np.pi / 180), down, right)
         for c in range(x.shape[1]):
             sampling.correlate(x[i, c], down, right, weights, rows, columns, out[i, c])
 

@@ -42,11 +42,10 @@ def saturate(x: Images, scale: float, shift: float, out: Images) -> None:
                 value, least = max(r, g, b), min(r, g, b)
                 spread = value - least
                 saturation = min(max(spread / (value if value > 0.0 else 1.0) * scale + shift, 0.0), 1.0)
-                reach, whole = value * saturation, spread if spread > 0.0 else 1.0
-                grey = 0.0 if spread > 0.0 else 1.0
-                out[i, 0, y, z] = (value - (value - r) / whole * reach) * 255.0
-                out[i, 1, y, z] = (value - ((value - g) / whole + grey) * reach) * 255.0
-                out[i, 2, y, z] = (value - ((value - b) / whole + grey) * reach) * 255.0
+                whole, grey = (spread, 0.0) if spread > 0.0 else (1.0, 1.0)
+                out[i, 0, y, z] = value * (1.0 - (value - r) / whole * saturation) * 255.0
+                out[i, 1, y, z] = value * (1.0 - ((value - g) / whole + grey) * saturation) * 255.0
+                out[i, 2, y, z] = value * (1.0 - ((value - b) / whole + grey) * saturation) * 255.0
 
 
 @kernel

@@ -107,12 +107,12 @@ def multiply(left: Plane, right: Plane, out: Plane) -> None:
 
 
 @inlined
-def set_direction(angle: float, down: Indices, right: Indices) -> None:
-    """Fill the whole-pixel offsets of 0, 1, 2, ... steps in direction `angle`."""
+def set_steps(steps: Indices, angle: float, down: Indices, right: Indices) -> None:
+    """Fill the whole-pixel offsets of 0, 1, 2, ... steps: `steps` (2, k), or, if it is empty, in direction `angle`."""
     along, across = np.cos(angle), np.sin(angle)
     for i in range(down.size):
-        down[i] = int(np.ceil(i * across - 0.5))
-        right[i] = int(np.ceil(i * along - 0.5))
+        down[i] = steps[0, i] if steps.size > 0 else int(np.ceil(i * across - 0.5))
+        right[i] = steps[1, i] if steps.size > 0 else int(np.ceil(i * along - 0.5))
 
 
 @kernel

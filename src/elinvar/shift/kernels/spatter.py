@@ -166,24 +166,24 @@ def relief(plane: Whole, out: Whole) -> None:
 
 
 @kernel
-def wet(x: Images, layer: Plane, strength: float, colour: Weights, out: Images) -> None:
+def wet(x: Images, layer: Plane, strength: float, colour: Weights, published: bool, out: Images) -> None:
     """One image (c, h, w) behind drops of water: `layer` is what `spatter` calls L."""
     channels, height, width = x.shape
     drops, lit = np.empty((height, width), np.int64), np.empty((height, width), np.int64)
     for y in range(height):
         for z in range(width):
-            drops[y, z] = int(min(max(layer[y, z], 0.0), 1.0) * 255.0)
+            drops[y, z] = int(layer[y, z] * 255.0) & 255 if published else int(min(max(layer[y, z], 0.0), 1.0) * 255.0)
     relief(drops, lit)
     largest = 0
     for y in range(height):
         for z in range(width):
             lit[y, z] *= drops[y, z]
             largest = max(largest, lit[y, z])
-    share = strength / max(largest, 1)
+    share, black = strength / max(largest, 1), published and largest == 0
     for c in range(channels):
         for y in range(height):
             for z in range(width):
-                out[c, y, z] = x[c, y, z] + lit[y, z] * share * colour[c]
+                out[c, y, z] = (0.0 if black else x[c, y, z]) + lit[y, z] * share * colour[c]
 
 
 @kernel
@@ -237,6 +237,7 @@ def spatter(
     mud_rows: Indices,
     mud_columns: Indices,
     colour: Weights,
+    published: bool,
     out: Images,
 ) -> None:
     height, width = x.shape[2:]
@@ -256,4 +257,4 @@ def spatter(
         if mud:
             muddy(x[i], layer, cut, mud_taps, mud_rows, mud_columns, colour, out[i])
         else:
-            wet(x[i], layer, strength, colour, out[i])
+            wet(x[i], layer, strength, colour, published, out[i])

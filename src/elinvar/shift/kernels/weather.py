@@ -12,6 +12,7 @@ Images = NDArray[np.float64]
 Weights = NDArray[np.float64]
 Indices = NDArray[np.int64]
 RED, GREEN, BLUE = 0.299, 0.587, 0.114
+LOW, SPAN = -135.0, 90.0  # of the direction of a fall, degrees
 WIBBLE = 100.0
 
 
@@ -35,8 +36,7 @@ def snow(
     index: NDArray[np.int32],
     weight: Weights,
     cut: float,
-    low: float,
-    span: float,
+    steps: Indices,
     taps: Weights,
     rows: Indices,
     columns: Indices,
@@ -56,7 +56,7 @@ def snow(
         for j in range(field.size):
             flake = zoomed[0, j]
             zoomed[0, j] = 0.0 if flake < cut else np.floor(min(max(flake, 0.0), 1.0) * 255.0)
-        sampling.set_direction((uniform(streams[i], 0) * span + low) * (np.pi / 180), down, right)
+        sampling.set_steps(steps, (uniform(streams[i], 0) * SPAN + LOW) * (np.pi / 180), down, right)
         sampling.correlate(layer, down, right, taps, rows, columns, blurred)
         for y in range(height):
             for z in range(width):
