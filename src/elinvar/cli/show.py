@@ -17,6 +17,7 @@ from .strips import STRENGTHS, find, overview, strips
 ALL = "all"
 SIZE = {"corruption": 64}  # photographs are of this size
 NOTES = {
+    "corruption": "With the constants of {0.corruptions}, made for {0.side} pixels",
     "policy": "The same draws from weak to strong, or several draws where nothing says how strong",
     "mix": "Several draws, and the weight of the image in the label; the rest is its partner's",
     "operation": "From weak to strong",
@@ -42,10 +43,7 @@ def _write(picture: Image.Image, out: Path) -> None:
 
 def _note(kind: str, batch: Batch) -> str:
     """What is said below a picture."""
-    if kind != "corruption":
-        return NOTES[kind]
-    chosen = benchmark(None, *batch.images.shape[2:])
-    return f"With the constants of {chosen.corruptions}, made for {chosen.side} pixels"
+    return NOTES[kind].format(benchmark(None, *batch.images.shape[2:]))
 
 
 def _everything(folder: Path, data: str) -> list[tuple[Path, Image.Image]]:

@@ -98,8 +98,8 @@ def spatter(
 
     Images of one channel get the grey of the colour. Draws: the field is normal draws from 0, row by row.
     Differs  Layers above white stay white, and an image without light on its drops stays as it is. In the generator
-             layers above white wrap around to black, which needs four standard deviations, and an image without light
-             becomes black, as 0 is divided by 0. `published` does as the generator
+             layers above white wrap around to black (one pixel in 13 of 100 images of 32 pixels at severity 3, at
+             others never), and an image without light becomes black, as 0 is divided by 0. `published` does the same
     """
     n, _, height, width = x.shape
     field = normal(streams, height * width).view(n, height, width) * std + mean
