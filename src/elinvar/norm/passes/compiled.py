@@ -19,7 +19,7 @@ Index = NDArray[np.int32]  # (N,)
 
 PART = 1024  # values of a channel that are summed before they join float64
 LINES = 256  # the same in lines, where channels are stored last
-_SOME = 32  # values of a channel that tell where the others lie
+_SOME = 32  # parts of a long row, whose first values tell where the others lie; a row of `PART` values has four
 
 
 @summing
@@ -111,17 +111,18 @@ def example_weighted(
     base, center, scale, shift, part, parts = lines[0], lines[1], lines[2], lines[3], lines[4], lines[5]
     sums, squares = wide[0], wide[1]
     length = x.shape[1] if channels_last else x.shape[2]
+    share, step = 1.0 / length, length // (4 if length <= PART else _SOME)
     for n in range(start, stop):
         g, row, to = group[n], x[n], out[n]
         if channels_last:
-            _distances_last(row, base, part, parts, sums, squares)
+            _distances_last(row, step, base, part, parts, sums, squares)
         else:
             for c in range(channels):
-                base[c], sums[c], squares[c] = _distances(row[c])
+                base[c], sums[c], squares[c] = _distances(row[c], step)
         for c in range(channels):
-            off = sums[c] / length
+            off = sums[c] * share
             sums[c] = base[c] + off
-            squares[c] = max(squares[c] / length - off * off, 0.0)
+            squares[c] = max(squares[c] * share - off * off, 0.0)
         if width > 1:
             _over_channels(sums, squares, width)
         for c in range(channels):
@@ -135,15 +136,26 @@ def example_weighted(
 
 
 @summing
-def _distances(values: Table) -> tuple[Any, float, float]:
-    """The mean of `_SOME` values at most, and the sums over all of distances from it, and of their squares."""
+def _distances(values: Table, step: int) -> tuple[Any, float, float]:
+    """The mean of some values, `step` apart, and the sums over all of distances from it, and of their squares."""
     length = len(values)
-    step, base, total, square = -(-length // _SOME), 0.0, 0.0, 0.0
-    for i in range(0, length, step):
-        base += read(values[i])
-    near = narrow(base / (-(-length // step)), values[0])
-    for begin in range(0, length, PART):
-        part, parts, some = narrow(0.0, values[0]), narrow(0.0, values[0]), values[begin : begin + PART]
+    if length <= PART:
+        near = narrow(0.25, values[0]) * (
+            (read(values[0]) + read(values[step])) + (read(values[2 * step]) + read(values[3 * step]))
+        )
+    else:
+        near = narrow(0.0, values[0])
+        for i in range(_SOME):
+            near += read(values[i * step])
+        near *= narrow(1.0 / _SOME, values[0])
+    part, parts = narrow(0.0, values[0]), narrow(0.0, values[0])
+    for i in range(min(length, PART)):
+        off = read(values[i]) - near
+        part += off
+        parts += off * off
+    total, square = np.float64(part), np.float64(parts)
+    for begin in range(PART, length, PART):
+        some, part, parts = values[begin : begin + PART], narrow(0.0, values[0]), narrow(0.0, values[0])
         for i in range(len(some)):
             off = read(some[i]) - near
             part += off
@@ -154,23 +166,25 @@ def _distances(values: Table) -> tuple[Any, float, float]:
 
 
 @summing
-def _distances_last(row: Images, base: Table, part: Table, parts: Table, sums: Table, squares: Table) -> None:
+def _distances_last(
+    row: Images, step: int, base: Table, part: Table, parts: Table, sums: Table, squares: Table
+) -> None:
     """The same for each channel of (L, C)."""
     length, channels = row.shape
-    step = -(-length // _SOME)
-    sums[:] = 0.0
-    squares[:] = 0.0
-    for i in range(0, length, step):
-        for c in range(channels):
-            sums[c] += read(row[i, c])
+    count = 4 if length <= PART else _SOME
     for c in range(channels):
-        base[c] = sums[c] / (-(-length // step))
-    sums[:] = 0.0
+        sums[c] = squares[c] = 0.0
+    for i in range(count):
+        for c in range(channels):
+            sums[c] += read(row[i * step, c])
+    for c in range(channels):
+        base[c] = sums[c] / count
+        sums[c] = 0.0
+    for c in range(channels):
+        part[c] = parts[c] = 0.0
     for begin in range(0, length, LINES):
         some = row[begin : begin + LINES]
-        whole = len(some) // 4 * 4
-        part[:] = 0
-        parts[:] = 0
+        whole = len(some) - len(some) % 4
         for i in range(0, whole, 4):
             for c in range(channels):
                 first, second = read(some[i, c]) - base[c], read(some[i + 1, c]) - base[c]
@@ -185,6 +199,7 @@ def _distances_last(row: Images, base: Table, part: Table, parts: Table, sums: T
         for c in range(channels):
             sums[c] += part[c]
             squares[c] += parts[c]
+            part[c] = parts[c] = 0.0
 
 
 @summing

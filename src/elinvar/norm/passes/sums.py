@@ -1,9 +1,9 @@
 """Compiled sums over the values of each row and channel.
 
-A sum over many values stays right because it never grows large in float32: values are taken as distances from one of
-their own, some of them are summed in the type of the images, and such parts join a sum in float64. Where channels are
-stored last, a row is walked as lines of `_WIDE` or more values, so that a few channels fill vector registers, too, and
-four lines at a time, so that sums are loaded and stored a quarter as often.
+A sum over many values stays right because it never grows large in float32: some values are summed in the type of the
+images, and such parts join a sum in float64. A mean that is large beside its standard deviation is amended by the mean
+distance from it. Where channels are stored last, a row is walked as lines of `_WIDE` or more values, so that a few
+channels fill vector registers, too, and four lines at a time, so that sums are loaded and stored a quarter as often.
 """
 
 import numpy as np
@@ -13,49 +13,70 @@ from .compiled import LINES, PART, Images, Index, Table
 from .formats import narrow, read, room
 
 _WIDE = 16  # least number of values in a line
+_FAR = 64.0  # a mean that is farther from 0 than 8 standard deviations is amended by the distances from it
 
 
 @summing
 def moments(x: Images, channels_last: bool, mean: Table, squares: Table, start: int, stop: int) -> None:
     """Mean of each row and channel, and sum of squared distances from it; both in float64.
 
-    The distances are those from the nearest float32, so that they are exact, and a difference of squares amends it.
+    The distances are those from the nearest number of the images' type; a difference of squares makes up for that.
     """
     if channels_last:
         _moments_last(x, mean, squares, start, stop)
         return
     length = x.shape[2]
+    if not length:
+        mean[start:stop] = 0.0
+        squares[start:stop] = 0.0
+        return
+    first, share = min(length, PART), 1.0 / length
     for n in range(start, stop):
         for c in range(x.shape[1]):
-            row, total = x[n, c], 0.0
-            if not length:
-                mean[n, c] = squares[n, c] = 0.0
-                continue
-            base = read(row[0])
-            for first in range(0, length, PART):
-                total += _distance(row[first : first + PART], base)
-            center = base + total / length
-            near, total = narrow(center, row[0]), 0.0
-            for first in range(0, length, PART):
-                total += _square(row[first : first + PART], near)
+            row = x[n, c]
+            part = narrow(0.0, row[0])
+            for i in range(first):
+                part += read(row[i])
+            total = np.float64(part)
+            if length > PART:
+                total += _distance(row[PART:], narrow(0.0, row[0]))
+            center = total * share
+            near, part = narrow(center, row[0]), narrow(0.0, row[0])
+            for i in range(first):
+                off = read(row[i]) - near
+                part += off * off
+            total = np.float64(part)
+            if length > PART:
+                total += _square(row[PART:], near)
+            if center * center * length > _FAR * total:
+                center = near + _distance(row, near) * share
+                total = _amended(total, length, center - near)
             mean[n, c] = center
-            squares[n, c] = _amended(total, length, center - near)
+            squares[n, c] = total
 
 
 @summing
 def _distance(values: Table, base: float) -> float:
-    total = narrow(0.0, values[0])
-    for i in range(len(values)):
-        total += read(values[i]) - base
+    """The sum of distances from `base`, in parts."""
+    total = 0.0
+    for begin in range(0, len(values), PART):
+        some, part = values[begin : begin + PART], narrow(0.0, values[0])
+        for i in range(len(some)):
+            part += read(some[i]) - base
+        total += part
     return total
 
 
 @summing
 def _square(values: Table, base: float) -> float:
-    total = narrow(0.0, values[0])
-    for i in range(len(values)):
-        off = read(values[i]) - base
-        total += off * off
+    """The sum of their squares."""
+    total = 0.0
+    for begin in range(0, len(values), PART):
+        some, part = values[begin : begin + PART], narrow(0.0, values[0])
+        for i in range(len(some)):
+            off = read(some[i]) - base
+            part += off * off
+        total += part
     return total
 
 
@@ -74,66 +95,77 @@ def _moments_last(x: Images, mean: Table, squares: Table, start: int, stop: int)
         squares[start:stop] = 0.0
         return
     size = channels * max(1, _WIDE // channels)
-    around, part = room(size, x[0, 0, 0]), room(size, x[0, 0, 0])
+    around, part, far = room(size, x[0, 0, 0]), room(size, x[0, 0, 0]), np.empty(channels)
+    part[:] = 0
     for n in range(start, stop):
-        values, m, s = x[n].reshape(-1), mean[n], squares[n]
-        _tile(values[:channels], around)
-        _sum_of(values, around, part, m, False)
+        row, m, s = x[n], mean[n], squares[n]
+        around[:] = 0
+        _sum_of(row, around, part, m, 0)
         for c in range(channels):
-            m[c] = read(values[c]) + m[c] / length
-            around[c] = narrow(m[c], values[0])
-        for t in range(channels, size):
-            around[t] = around[t - channels]
-        _sum_of(values, around, part, s, True)
+            m[c] /= length
+        for t in range(size):
+            around[t] = narrow(m[t % channels], row[0, 0])
+        _sum_of(row, around, part, s, 2)
+        large = 0
         for c in range(channels):
-            s[c] = _amended(s[c], length, m[c] - around[c])
+            large += m[c] * m[c] * length > _FAR * s[c]
+        if large:
+            _sum_of(row, around, part, far, 1)
+            for c in range(channels):
+                m[c] = around[c] + far[c] / length
+                s[c] = _amended(s[c], length, m[c] - around[c])
 
 
 @summing
-def _tile(line: Table, to: Table) -> None:
-    """Fill `to` with copies of a line."""
-    channels = len(line)
-    for t in range(len(to)):
-        to[t] = read(line[t % channels])
+def _sum_of(row: Images, around: Table, part: Table, total: Table, power: int) -> None:
+    """For each channel: the sum of values (power 0), of distances from `around` (1), or of their squares, over (L, C).
 
-
-@summing
-def _sum_of(values: Table, around: Table, part: Table, total: Table, squared: bool) -> None:
-    """For each channel: the sum of distances from `around`, or of their squares, over values that are stored by line."""
-    size, channels = len(part), len(total)
-    total[:] = 0.0
-    for first in range(0, len(values), LINES * size):
-        block = values[first : first + LINES * size]
-        whole = len(block) // (4 * size) * (4 * size)
-        part[:] = 0
-        for i in range(0, whole, 4 * size):
-            a, b = block[i : i + size], block[i + size : i + 2 * size]
-            c, d = block[i + 2 * size : i + 3 * size], block[i + 3 * size : i + 4 * size]
-            if squared:
+    `part` is room for a line of sums: zeros, before and after.
+    """
+    size, values = len(part), row.reshape(-1)
+    count = len(values) // size
+    lines, over = values[: count * size].reshape(count, size), values[count * size :]
+    for c in range(len(total)):
+        total[c] = 0.0
+    for begin in range(0, count, LINES):
+        some = lines[begin : begin + LINES]
+        whole = len(some) - len(some) % 4
+        if power == 2:
+            for i in range(0, whole, 4):
                 for t in range(size):
-                    p, q = read(a[t]) - around[t], read(b[t]) - around[t]
-                    r, s = read(c[t]) - around[t], read(d[t]) - around[t]
+                    p, q = read(some[i, t]) - around[t], read(some[i + 1, t]) - around[t]
+                    r, s = read(some[i + 2, t]) - around[t], read(some[i + 3, t]) - around[t]
                     part[t] += (p * p + q * q) + (r * r + s * s)
-            else:
+        elif power == 1:
+            for i in range(0, whole, 4):
                 for t in range(size):
-                    p, q = read(a[t]) - around[t], read(b[t]) - around[t]
-                    r, s = read(c[t]) - around[t], read(d[t]) - around[t]
+                    p, q = read(some[i, t]) - around[t], read(some[i + 1, t]) - around[t]
+                    r, s = read(some[i + 2, t]) - around[t], read(some[i + 3, t]) - around[t]
                     part[t] += (p + q) + (r + s)
-        for i in range(whole, len(block), size):
-            a = block[i : i + size]
-            for t in range(len(a)):
-                p = read(a[t]) - around[t]
-                part[t] += p * p if squared else p
-        _joined(part, total)
+        else:
+            for i in range(0, whole, 4):
+                for t in range(size):
+                    p, q, r, s = read(some[i, t]), read(some[i + 1, t]), read(some[i + 2, t]), read(some[i + 3, t])
+                    part[t] += (p + q) + (r + s)
+        for i in range(whole, len(some)):
+            for t in range(size):
+                p = read(some[i, t]) - around[t]
+                part[t] += p * p if power == 2 else p
+        _join(part, total)
+    for t in range(len(over)):
+        p = read(over[t]) - around[t]
+        total[t % len(total)] += p * p if power == 2 else p
 
 
 @summing
-def _joined(part: Table, total: Table) -> None:
-    """Add the lines of `part` to `total`."""
+def _join(part: Table, total: Table) -> None:
+    """Add the lines of `part` to `total`, and leave zeros."""
     channels = len(total)
     for first in range(0, len(part), channels):
+        line = part[first : first + channels]
         for c in range(channels):
-            total[c] += part[first + c]
+            total[c] += line[c]
+            line[c] = 0
 
 
 @summing
@@ -175,36 +207,37 @@ def _affine_sums_last(
 ) -> None:
     channels = x.shape[2]
     size = channels * max(1, _WIDE // channels)
-    lines = np.empty((3, size), center.dtype)
-    around, products, sums = lines[0], lines[1], lines[2]
+    tables = np.zeros((3, size), center.dtype)
+    around, products, sums = tables[0], tables[1], tables[2]
+    count = x.shape[1] * channels // size
     for n in range(start, stop):
         values, slopes, first, second = x[n].reshape(-1), gradient[n].reshape(-1), of_scale[n], of_shift[n]
-        _tile(center[group[n]], around)
-        first[:] = 0.0
-        second[:] = 0.0
-        for begin in range(0, len(values), LINES * size):
-            block, ups = values[begin : begin + LINES * size], slopes[begin : begin + LINES * size]
-            whole = len(block) // (4 * size) * (4 * size)
-            products[:] = 0
-            sums[:] = 0
-            for i in range(0, whole, 4 * size):
-                a, b = block[i : i + size], block[i + size : i + 2 * size]
-                c, d = block[i + 2 * size : i + 3 * size], block[i + 3 * size : i + 4 * size]
-                e, f = ups[i : i + size], ups[i + size : i + 2 * size]
-                g, h = ups[i + 2 * size : i + 3 * size], ups[i + 3 * size : i + 4 * size]
+        lines, over = values[: count * size].reshape(count, size), values[count * size :]
+        ups, upper = slopes[: count * size].reshape(count, size), slopes[count * size :]
+        for t in range(size):
+            around[t] = center[group[n], t % channels]
+        for c in range(channels):
+            first[c] = second[c] = 0.0
+        for begin in range(0, count, LINES):
+            some, up = lines[begin : begin + LINES], ups[begin : begin + LINES]
+            whole = len(some) - len(some) % 4
+            for i in range(0, whole, 4):
                 for t in range(size):
-                    p, q, r, s = read(e[t]), read(f[t]), read(g[t]), read(h[t])
+                    p, q, r, s = read(up[i, t]), read(up[i + 1, t]), read(up[i + 2, t]), read(up[i + 3, t])
                     sums[t] += (p + q) + (r + s)
-                    p *= read(a[t]) - around[t]
-                    q *= read(b[t]) - around[t]
-                    r *= read(c[t]) - around[t]
-                    s *= read(d[t]) - around[t]
+                    p *= read(some[i, t]) - around[t]
+                    q *= read(some[i + 1, t]) - around[t]
+                    r *= read(some[i + 2, t]) - around[t]
+                    s *= read(some[i + 3, t]) - around[t]
                     products[t] += (p + q) + (r + s)
-            for i in range(whole, len(block), size):
-                a, e = block[i : i + size], ups[i : i + size]
-                for t in range(len(a)):
-                    p = read(e[t])
+            for i in range(whole, len(some)):
+                for t in range(size):
+                    p = read(up[i, t])
                     sums[t] += p
-                    products[t] += p * (read(a[t]) - around[t])
-            _joined(products, first)
-            _joined(sums, second)
+                    products[t] += p * (read(some[i, t]) - around[t])
+            _join(products, first)
+            _join(sums, second)
+        for t in range(len(over)):
+            p = read(upper[t])
+            second[t % channels] += p
+            first[t % channels] += p * (read(over[t]) - around[t])
