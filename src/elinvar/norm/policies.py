@@ -67,7 +67,7 @@ def batch_group(
     """
     if examples is None and order is not None:
         raise InputError(
-            f"order: got {order!r} without `examples`: the whole batch shares and is not cut; give `examples`, or no order"
+            f"order: got {order!r} without `examples`, where the whole batch shares and nothing is cut; give `examples`"
         )
     ghosts = None if examples is None else Ghosts(examples, order or "strided")
     policy = NormPolicy(sharing=WholeBatch(ghosts=ghosts, channel_groups=groups))

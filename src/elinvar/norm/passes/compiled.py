@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...jit import summing
-from .formats import narrow, read, room, write
+from .formats import narrow, read, write
 
 Images = NDArray[Any]  # (N, C, L) or (N, L, C)
 Table = NDArray[Any]  # (groups, C), or (N, C) for what belongs to rows

@@ -4,8 +4,8 @@ The gradient of x flows through both passes. Each could return a tensor of the b
 `affine` leaves what it got in a `Link`, and `moments`, whose turn comes later in every backward, writes the sum of both
 in one pass.
 
-Moments are float64, so that a large mean keeps its digits; the kernels compute in the type of the batch about the nearest
-center that it holds, and what is left of the center goes into the shift.
+Moments are float64, so that a large mean keeps its digits; the kernels compute in the type of the batch about the
+nearest center that it holds, and what is left of the center goes into the shift.
 """
 
 import numpy as np
@@ -98,8 +98,8 @@ class _ByMemory(torch.autograd.Function):
 
 
 def _by_torch(x: Tensor, mean: Table, variance: Table, gamma: Tensor, beta: Tensor, eps: float) -> Tensor:
-    lines = (table.squeeze(0).to(mean.dtype) for table in (mean, variance, gamma, beta))
-    return F.batch_norm(x, *lines, False, 0.0, eps)
+    gamma, beta = gamma.to(mean.dtype), beta.to(mean.dtype)
+    return F.batch_norm(x, mean.squeeze(0), variance.squeeze(0), gamma, beta, False, 0.0, eps)
 
 
 class _Moments(torch.autograd.Function):

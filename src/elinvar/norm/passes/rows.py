@@ -27,6 +27,7 @@ Table = Float[Tensor, "groups channels"]
 
 _FEW = 1024
 
+
 def table_dtype(x: Tensor) -> torch.dtype:
     """The type of statistics: float32, or float64 for float64 inputs."""
     return torch.promote_types(x.dtype, torch.float32)
@@ -68,7 +69,7 @@ def by_kernel(x: Tensor) -> bool:
         and type(x) in (Tensor, torch.nn.Parameter)
         and x.dtype in (torch.float32, torch.float64, torch.bfloat16, torch.float16)
         and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()
+        and not torch._C._get_tracing_state()
         and not torch._C._are_functorch_transforms_active()
         and torch.autograd.forward_ad._current_level < 0
     )

@@ -45,14 +45,14 @@ def moments(x: Images, channels_last: bool, mean: Table, squares: Table, start: 
             for i in range(first):
                 off = read(row[i]) - near
                 part += off * off
-            total = np.float64(part)
+            spread = np.float64(part)
             if length > PART:
-                total += _square(row[PART:], near)
-            if center * center * length > _FAR * total:
+                spread += _square(row[PART:], near)
+            if center * center * length > _FAR * spread:
                 center = near + _distance(row, near) * share
-                total = _amended(total, length, center - near)
+                spread = _amended(spread, length, center - near)
             mean[n, c] = center
-            squares[n, c] = total
+            squares[n, c] = spread
 
 
 @summing
