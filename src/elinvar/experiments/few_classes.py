@@ -155,8 +155,8 @@ EXPERIMENT = Experiment(
     ),
     remark="Here: a perceptron on 100 Gaussian clusters, 20 training and 20 validation examples of each, drawn with "
     "replacement; batches in random order, so that blocks are random ghosts. GroupNorm is not in the thesis: it shows "
-    "which part of the loss such batches cost by their gradients alone, most of it at scale smoke. Renorm's schedule is "
-    "scaled to the length of the run.",
+    "which part of the loss such batches cost by their gradients alone, most of it at scale smoke. Renorm's schedule "
+    "is scaled to the length of the run.",
     paper="cifar100:DIR, resnet-18, batches of 128, 200 epochs of 40,000 images, 10,000 to choose alpha. Optimizer, "
     "schedule and number of channel groups (16 here) are not in the thesis; distinct examples, in random order",
 )

@@ -37,7 +37,7 @@ def moments(x: Images, channels_last: bool, mean: Table, squares: Table, start: 
             part = narrow(0.0, row[0])
             for i in range(first):
                 part += read(row[i])
-            total = np.float64(part)
+            total = 0.0 + part
             if length > PART:
                 total += _distance(row[PART:], narrow(0.0, row[0]))
             center = total * share
@@ -45,7 +45,7 @@ def moments(x: Images, channels_last: bool, mean: Table, squares: Table, start: 
             for i in range(first):
                 off = read(row[i]) - near
                 part += off * off
-            spread = np.float64(part)
+            spread = 0.0 + part
             if length > PART:
                 spread += _square(row[PART:], near)
             if center * center * length > _FAR * spread:
@@ -100,25 +100,28 @@ def _moments_last(x: Images, mean: Table, squares: Table, start: int, stop: int)
     for n in range(start, stop):
         row, m, s = x[n], mean[n], squares[n]
         around[:] = 0
-        _sum_of(row, around, part, m, 0)
+        _sum_of(row, around, part, m, False)
         for c in range(channels):
             m[c] /= length
         for t in range(size):
             around[t] = narrow(m[t % channels], row[0, 0])
-        _sum_of(row, around, part, s, 2)
-        large = 0
+        _sum_of(row, around, part, s, True)
+        large = False
         for c in range(channels):
-            large += m[c] * m[c] * length > _FAR * s[c]
+            large |= m[c] * m[c] * length > _FAR * s[c]
+            far[c] = 0.0
         if large:
-            _sum_of(row, around, part, far, 1)
+            for i in range(length):
+                for c in range(channels):
+                    far[c] += np.float64(read(row[i, c])) - around[c]
             for c in range(channels):
                 m[c] = around[c] + far[c] / length
-                s[c] = _amended(s[c], length, m[c] - around[c])
+                s[c] = _amended(s[c], length, far[c] / length)
 
 
 @summing
-def _sum_of(row: Images, around: Table, part: Table, total: Table, power: int) -> None:
-    """For each channel: the sum of values (power 0), of distances from `around` (1), or of their squares, over (L, C).
+def _sum_of(row: Images, around: Table, part: Table, total: Table, squared: bool) -> None:
+    """For each channel: the sum of values, or of their squared distances from `around`, over (L, C).
 
     `part` is room for a line of sums: zeros, before and after.
     """
@@ -130,18 +133,12 @@ def _sum_of(row: Images, around: Table, part: Table, total: Table, power: int) -
     for begin in range(0, count, LINES):
         some = lines[begin : begin + LINES]
         whole = len(some) - len(some) % 4
-        if power == 2:
+        if squared:
             for i in range(0, whole, 4):
                 for t in range(size):
                     p, q = read(some[i, t]) - around[t], read(some[i + 1, t]) - around[t]
                     r, s = read(some[i + 2, t]) - around[t], read(some[i + 3, t]) - around[t]
                     part[t] += (p * p + q * q) + (r * r + s * s)
-        elif power == 1:
-            for i in range(0, whole, 4):
-                for t in range(size):
-                    p, q = read(some[i, t]) - around[t], read(some[i + 1, t]) - around[t]
-                    r, s = read(some[i + 2, t]) - around[t], read(some[i + 3, t]) - around[t]
-                    part[t] += (p + q) + (r + s)
         else:
             for i in range(0, whole, 4):
                 for t in range(size):
@@ -150,11 +147,11 @@ def _sum_of(row: Images, around: Table, part: Table, total: Table, power: int) -
         for i in range(whole, len(some)):
             for t in range(size):
                 p = read(some[i, t]) - around[t]
-                part[t] += p * p if power == 2 else p
+                part[t] += p * p if squared else p
         _join(part, total)
     for t in range(len(over)):
         p = read(over[t]) - around[t]
-        total[t % len(total)] += p * p if power == 2 else p
+        total[t % len(total)] += p * p if squared else p
 
 
 @summing
