@@ -14,7 +14,7 @@ SOURCE = Path(__file__).parent.parent / "src"
 def _checkable(path: Path) -> bool:
     """Not packages, whose hook would cover everything below, and not kernels, which numba must see bare."""
     text = path.read_text()
-    return path.name != "__init__.py" and "import numba" not in text and "jit import" not in text
+    return path.name != "__init__.py" and not any(mark in text for mark in ("import numba", "from numba", "jit import"))
 
 
 install_import_hook(

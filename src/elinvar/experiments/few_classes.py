@@ -61,15 +61,18 @@ def clusters(job: Job, width: int, *, classes: int = 100, each: int = 40, noise:
 
 
 def policies(plan: Plan) -> dict[str, NormPolicy]:
-    """A row each; the moving averages of all have the thesis's momentum, and renormalization's schedule is scaled."""
-    slow = norm.batch_norm(momentum=0.01)
+    """A row each; renormalization's schedule is scaled.
+
+    As in the thesis, memories are moving averages of x and of x^2 with a decay of 0.99, and ghosts are blocks.
+    """
+    moments = NormPolicy(memory=norm.MomentEma(0.01))
     renorm = norm.Renorm(start=plan.steps // 8, r_end=plan.steps, d_end=plan.steps * 5 // 8)
-    found = {IID: slow, BN: slow, RENORM: NormPolicy(memory=renorm)}
-    found |= {f"ghosts of {size}": norm.ghost(size) | slow for size in plan.ghosts}
+    found = {IID: moments, BN: moments, RENORM: NormPolicy(memory=renorm)}
+    found |= {f"ghosts of {size}": norm.ghost(size, "blocks") | moments for size in plan.ghosts}
     if not plan.groups:
         return found
     alone = norm.group_norm(plan.groups)
-    return found | {GROUP: norm.batch_group(plan.groups, 2) | slow, CONTROL_IID: alone, CONTROL: alone}
+    return found | {GROUP: norm.batch_group(plan.groups, 2, "blocks") | moments, CONTROL_IID: alone, CONTROL: alone}
 
 
 def compare(task: Task, validation: list[Pair], plan: Plan, job: Job) -> Rows:
@@ -151,9 +154,9 @@ EXPERIMENT = Experiment(
         },
     ),
     remark="Here: a perceptron on 100 Gaussian clusters, 20 training and 20 validation examples of each, drawn with "
-    "replacement; batches in random order. GroupNorm is not in the thesis: it shows which part of the loss such "
-    "batches cost by their gradients alone, most of it at scale smoke. Renorm's schedule is scaled to the length of "
-    "the run.",
+    "replacement; batches in random order, so that blocks are random ghosts. GroupNorm is not in the thesis: it shows "
+    "which part of the loss such batches cost by their gradients alone, most of it at scale smoke. Renorm's schedule "
+    "is scaled to the length of the run.",
     paper="cifar100:DIR, resnet-18, batches of 128, 200 epochs of 40,000 images, 10,000 to choose alpha. Optimizer, "
     "schedule and number of channel groups (16 here) are not in the thesis; distinct examples, in random order",
 )

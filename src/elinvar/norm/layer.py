@@ -13,7 +13,7 @@ from .inference import ExampleWeighted, OwnBatch
 from .memory import Renorm
 from .moments import Moments, mixed
 from .partition import Partition, each_row
-from .passes.rows import Rows, by_kernel, table_dtype
+from .passes.rows import Rows, by_kernel, sums_well, table_dtype
 from .state import Remembering, Tables
 from .workers import across
 
@@ -52,7 +52,13 @@ class Norm(Remembering):
     def _by_memory(self, x: Tensor, spans: Spans) -> Tensor:
         owners = self.policy.sharing.owners(spans, self.policy.branches)
         if len(owners.rows) == 1 and self.width == 1:
-            return self._torch(x, owners.branches[0], training=False)
+            gamma, beta = self.affine_of(owners.branches[0])
+            learns = any(tensor is not None and tensor.requires_grad for tensor in (gamma, beta))
+            if sums_well(x) or not (len(x) and learns and torch.is_grad_enabled() and by_kernel(x)):
+                return self._torch(x, owners.branches[0], training=False)
+            from .passes.fused import by_memory
+
+            return by_memory(x, owners, self.memory_table(owners, table_dtype(x)), (gamma, beta), eps=self.eps)  # type: ignore[arg-type]
         return Rows(x, owners).affine(*self._lines(owners, self.memory_table(owners, table_dtype(x))))
 
     def _by_example(self, x: Tensor, spans: Spans, alpha: float) -> Tensor:
@@ -68,7 +74,9 @@ class Norm(Remembering):
         if by_kernel(x) and not (torch.is_grad_enabled() and (x.requires_grad or gamma.requires_grad)):
             from .passes.fused import example_weighted
 
-            return example_weighted(x, owners, memory, gamma, beta, alpha=alpha, eps=self.eps, channels=self.width)
+            wide = x.float() if x.dtype is torch.float16 else x  # which kernels do not read
+            y = example_weighted(wide, owners, memory, gamma, beta, alpha=alpha, eps=self.eps, channels=self.width)
+            return y.to(x.dtype)
         rows = Rows(x, each_row(owners))
         of_row = owners.on(x.device)
         own = self.by_width(rows.moments())
@@ -87,7 +95,8 @@ class Norm(Remembering):
         pooled = self.training and sharing.workers is not None and sharing.workers.peers() is not None
         renorm = self.policy.memory if self.training and isinstance(self.policy.memory, Renorm) else None
         prior = inference.prior if isinstance(inference, OwnBatch) and not self.training else 0.0
-        if len(partition.rows) == 1 and self.width == 1 and not (pooled or renorm or prior):
+        plain = len(partition.rows) == 1 and self.width == 1 and not (pooled or renorm or prior)
+        if plain and (sums_well(x) or not len(x) or not by_kernel(x)):
             return self._torch(x, partition.branches[0], training=True)
         values = math.prod(x.shape[2:])
         if not pooled and values * self.width == 1 and 1 in partition.rows:

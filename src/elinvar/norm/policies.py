@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from ..check import InputError
 from .affine import Affine
 from .inference import ExampleWeighted, OwnBatch
 from .memory import Ema, Nothing
@@ -37,24 +38,38 @@ def no_memory() -> NormPolicy:
 def ghost(size: int, order: str = "strided") -> NormPolicy:
     """Ghost BatchNorm: about `size` examples share statistics (Hoffer et al. 2017; Summers, thesis, section 4.3.2).
 
+    order  "strided": row i goes to ghost i mod k; "blocks": ghosts are runs of neighbours, as in the thesis
+
     The memory moves once per batch, by the moments of the whole batch, as in the thesis; Hoffer's moves once per ghost.
     """
     return NormPolicy(sharing=WholeBatch(ghosts=Ghosts(size, order)))
 
 
-def microbatch(size: int) -> NormPolicy:
-    """As if the batch had come in micro-batches of `size` examples, the last one shorter, each normalized by itself."""
-    return NormPolicy(sharing=WholeBatch(ghosts=Ghosts(size, "blocks", "short")))
+def microbatch(size: int, order: str = "blocks") -> NormPolicy:
+    """As if the batch had come in micro-batches of `size` examples, the last one shorter, each normalized by itself.
+
+    order  "blocks": micro-batches are runs of neighbours; any other raises `InputError`
+    """
+    return NormPolicy(sharing=WholeBatch(ghosts=Ghosts(size, order, "short")))
 
 
-def batch_group(groups: int, examples: int | None = None, *, alpha: float = 0.0) -> NormPolicy:
+def batch_group(
+    groups: int, examples: int | None = None, order: str | None = None, *, alpha: float = 0.0
+) -> NormPolicy:
     """Batch-group normalization: `groups` runs of channels, over `examples` examples (None: the whole batch).
 
+    order  which examples, as in `ghost`: "strided" (what None stands for) or "blocks", as in the thesis
     alpha  weight of an example's own statistics at test, as in `example_weighted`
+
+    Raises `InputError` for an order of the whole batch, which is not cut.
 
     Made for batches of about two. Source   Summers, thesis, section 4.3.4.
     """
-    ghosts = None if examples is None else Ghosts(examples)
+    if examples is None and order is not None:
+        raise InputError(
+            f"order: got {order!r} without `examples`, where the whole batch shares and nothing is cut; give `examples`"
+        )
+    ghosts = None if examples is None else Ghosts(examples, order or "strided")
     policy = NormPolicy(sharing=WholeBatch(ghosts=ghosts, channel_groups=groups))
     return policy | example_weighted(alpha) if alpha else policy
 

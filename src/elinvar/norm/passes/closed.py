@@ -38,8 +38,11 @@ def normalize(
     if affine is None:
         ones = torch.ones(x.shape[1])
         affine = ones, torch.zeros_like(ones)
+    if x.dtype is torch.float16:  # which kernels do not read
+        y, moments = normalize(x.float(), partition, affine, width=width, eps=eps)
+        return y.to(x.dtype), moments
     seen: Array = np.empty((len(partition.present), 2, x.shape[1]), numpy_dtype(x))
-    y: Tensor = _Normalize.apply(x, *affine, partition, width, eps, seen)  # type: ignore[no-untyped-call]
+    y = _Normalize.apply(x, *affine, partition, width, eps, seen)  # type: ignore[no-untyped-call]
     return y, torch.from_numpy(seen)
 
 
@@ -47,7 +50,7 @@ class _Normalize(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, gamma, beta, partition, width, eps, seen):  # type: ignore[no-untyped-def]
         images = Images(x)
-        lines = np.empty((4, len(partition.rows), x.shape[1]), images.wide)
+        lines = np.empty((5, len(partition.rows), x.shape[1]), images.wide)
         out = torch.empty_like(images.x)
         to = images.beside(out)
         images.run(launch.forward, *partition.arrays, *images.tables(gamma, beta), width, eps, seen, lines, to)
@@ -66,7 +69,7 @@ class _Normalize(torch.autograd.Function):
             found = iter(torch.autograd.grad(y, asked, gradient, create_graph=True))
             return *(next(found) if want else None for want in wanted), None, None, None, None
         images = Images(x)
-        of_affine = np.empty((2, *gamma.shape), images.wide)
+        of_affine = np.empty((2, *gamma.shape))  # float64, as the sums that it is made of
         of_x = torch.empty_like(images.x) if wanted[0] else None
         above, (factors,) = images.beside(gradient), images.tables(gamma)
         to = above[:0] if of_x is None else images.beside(of_x)

@@ -25,13 +25,14 @@ def moments(x: Float[Tensor, "n c *spatial"], partition: Partition) -> tuple[Tab
 
 
 def by_group(table: Float[Tensor, "rows channels"], partition: Partition) -> Table:
-    """The sum over the rows of each group."""
+    """The sum over the rows of each group; on a CPU, where rows are added one by one, by way of float64."""
     if partition.trivial:
         return table
     if len(partition.rows) == 1:
         return table.sum(0, keepdim=True)
-    groups = table.new_zeros(len(partition.rows), table.shape[1])
-    return groups.index_add(0, partition.on(table.device), table)
+    wide = table.double() if table.device.type == "cpu" else table
+    groups = wide.new_zeros(len(partition.rows), table.shape[1])
+    return groups.index_add(0, partition.on(table.device), wide).to(table.dtype)
 
 
 def by_row(table: Table, partition: Partition) -> Float[Tensor, "rows channels"]:

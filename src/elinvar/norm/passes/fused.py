@@ -3,10 +3,14 @@
 The gradient of x flows through both passes. Each could return a tensor of the batch's size for autograd to add; instead
 `affine` leaves what it got in a `Link`, and `moments`, whose turn comes later in every backward, writes the sum of both
 in one pass.
+
+Moments are float64, so that a large mean keeps its digits; the kernels compute in the type of the batch about the
+nearest center that it holds, and what is left of the center goes into the shift.
 """
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -35,6 +39,14 @@ def affine(x: Tensor, partition: Partition, center: Table, scale: Table, shift: 
     return y
 
 
+def by_memory(
+    x: Tensor, partition: Partition, memory: tuple[Table, Table], affine: tuple[Tensor, Tensor], *, eps: float
+) -> Tensor:
+    """`F.batch_norm` by the one line of a memory, bit for bit; its backward sums as the other passes do."""
+    y: Tensor = _ByMemory.apply(x, *memory, *affine, partition, eps)  # type: ignore[no-untyped-call]
+    return y
+
+
 def example_weighted(
     x: Tensor,
     partition: Partition,
@@ -57,6 +69,39 @@ def example_weighted(
     return out
 
 
+class _ByMemory(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, mean, variance, gamma, beta, partition, eps):  # type: ignore[no-untyped-def]
+        ctx.save_for_backward(x, mean, variance, gamma, beta)
+        ctx.partition, ctx.eps = partition, eps
+        return _by_torch(x, mean, variance, gamma, beta, eps)
+
+    @staticmethod
+    def backward(ctx, gradient):  # type: ignore[no-untyped-def]
+        x, mean, variance, gamma, beta = ctx.saved_tensors
+        wanted, of_x, of_gamma, of_beta = ctx.needs_input_grad, None, None, None
+        if torch.is_grad_enabled():  # a second derivative is wanted
+            y = _by_torch(x, mean, variance, gamma, beta, ctx.eps)
+            asked = [tensor for tensor, want in zip((x, gamma, beta), (wanted[0], *wanted[3:5]), strict=True) if want]
+            found = iter(torch.autograd.grad(y, asked, gradient, create_graph=True))
+            return tuple(next(found) if want else None for want in wanted)
+        if x.dtype is torch.float16:
+            x, gradient = x.float(), gradient.float()
+        inverse = (variance.double() + ctx.eps).rsqrt()
+        if wanted[0]:
+            zero = torch.zeros_like(inverse)
+            of_x = _mapped(gradient, ctx.partition, zero, inverse * gamma, zero)
+        if wanted[3] or wanted[4]:
+            products, sums = _sums(Images(x), gradient, ctx.partition, mean)
+            of_gamma, of_beta = (products * inverse).squeeze(0), sums.squeeze(0)
+        return of_x, None, None, of_gamma, of_beta, None, None
+
+
+def _by_torch(x: Tensor, mean: Table, variance: Table, gamma: Tensor, beta: Tensor, eps: float) -> Tensor:
+    gamma, beta = gamma.to(mean.dtype), beta.to(mean.dtype)
+    return F.batch_norm(x, mean.squeeze(0), variance.squeeze(0), gamma, beta, False, 0.0, eps)
+
+
 class _Moments(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, partition, link):  # type: ignore[no-untyped-def]
@@ -64,7 +109,7 @@ class _Moments(torch.autograd.Function):
         mean, squares = images.sums(), images.sums()
         images.run(launch.moments, mean, squares)
         _, order, starts, _ = partition.arrays
-        center, variance = (np.empty((len(partition.rows), x.shape[1]), images.wide) for _ in range(2))
+        center, variance = (np.empty((len(partition.rows), x.shape[1])) for _ in range(2))
         tables.pooled(mean, squares, images.length, order, starts, center, variance, 0, len(center))
         results = torch.from_numpy(center), torch.from_numpy(variance)
         ctx.save_for_backward(x, results[0])
@@ -84,7 +129,8 @@ class _Moments(torch.autograd.Function):
         (gradient, scale), link.left = link.left, None
         images = Images(x)
         out = torch.empty_like(images.x)
-        tables = images.tables(center, scale, slope, level)
+        near, level = _nearest(center, slope, level, images.dtype)
+        tables = images.tables(near, scale, slope, level)
         images.run(launch.input_gradient, images.beside(gradient), partition.arrays[0], *tables, images.beside(out))
         return out, None, None
 
@@ -106,9 +152,7 @@ class _Affine(torch.autograd.Function):
             straight = dense.affine(gradient, partition, zero, scale, zero)
             return straight, None, -scale * of_shift, of_scale, of_shift, None
         images = Images(x)
-        by_row = images.sums(), images.sums()
-        images.run(launch.affine_sums, images.beside(gradient), partition.arrays[0], *images.tables(center), *by_row)
-        of_scale, of_shift = (dense.by_group(torch.from_numpy(sums), partition) for sums in by_row)
+        of_scale, of_shift = _sums(images, gradient, partition, center)
         if link is not None:
             link.left = (gradient, scale)
             return None, None, -scale * of_shift, of_scale, of_shift, None
@@ -116,8 +160,23 @@ class _Affine(torch.autograd.Function):
         return of_x, None, -scale * of_shift, of_scale, of_shift, None
 
 
+def _sums(images: Images, gradient: Tensor, partition: Partition, center: Tensor) -> tuple[Tensor, Tensor]:
+    """For each group and channel, in float64: the sums of gradient * (x - center) and of gradient."""
+    near, by_row = center.to(images.dtype), (images.sums(), images.sums())
+    images.run(launch.affine_sums, images.beside(gradient), partition.arrays[0], *images.tables(near), *by_row)
+    products, sums = (dense.by_group(torch.from_numpy(table), partition) for table in by_row)
+    return products - (center - near) * sums, sums
+
+
+def _nearest(center: Tensor, scale: Tensor, shift: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """The nearest center in `dtype`, and the shift that makes up for it in (x - center) * scale + shift."""
+    near = center.to(dtype)
+    return near, shift - (center - near) * scale
+
+
 def _mapped(x: Tensor, partition: Partition, center: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     images = Images(x)
     out = torch.empty_like(images.x)
+    center, shift = _nearest(center, scale, shift, images.dtype)
     images.run(launch.affine, partition.arrays[0], *images.tables(center, scale, shift), images.beside(out))
     return out

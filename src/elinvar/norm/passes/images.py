@@ -19,19 +19,25 @@ def numpy_dtype(x: Tensor) -> type:
     return np.float64 if x.dtype is torch.float64 else np.float32
 
 
+def _stored_last(x: Tensor) -> bool:
+    """Whether neighbours in memory are channels of one place, as far as strides tell: also in a part of such images."""
+    places = [stride for size, stride in zip(x.shape[2:], x.stride()[2:], strict=True) if size > 1]
+    return x.shape[1] > 1 and x.stride(1) <= min(places, default=0) and x.stride(1) > 0
+
+
 class Images:
     """A batch as the kernels see it: (N, C, L), or (N, L, C) where channels are stored last."""
 
     def __init__(self, x: Tensor) -> None:
         self.length = math.prod(x.shape[2:])
         # With one value per channel both layouts are the same, and the loop over channels is then the long one.
-        self.channels_last = self.length == 1 or (not x.is_contiguous() and x.movedim(1, -1).is_contiguous())
+        self.channels_last = self.length == 1 or (not x.is_contiguous() and _stored_last(x))
         self.x = x.movedim(1, -1).contiguous().movedim(-1, 1) if self.channels_last else x.contiguous()
         self.wide, self.dtype = numpy_dtype(x), torch.promote_types(x.dtype, torch.float32)
 
     def sums(self) -> Array:
-        """Room for one number for each row and channel."""
-        return np.empty(self.x.shape[:2], self.wide)
+        """Room for one sum for each row and channel."""
+        return np.empty(self.x.shape[:2])
 
     def tables(self, *tables: Tensor) -> list[Array]:
         """Tables, or single lines of them, as arrays of the type that kernels compute in."""

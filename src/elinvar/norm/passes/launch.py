@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from ...jit import kernel, spread
-from . import compiled, tables
+from . import compiled, sums, tables
 from .compiled import Images, Index, Table
 
 Team = tuple[int, int]
 
 # Compiled code finds functions by these names.
-_moments, _affine, _affine_sums = compiled.moments, compiled.affine, compiled.affine_sums
+_moments, _affine, _affine_sums = sums.moments, compiled.affine, sums.affine_sums
 _input_gradient, _example_weighted = compiled.input_gradient, compiled.example_weighted
 _pooled, _lines, _summed, _slopes = tables.pooled, tables.lines, tables.summed, tables.slopes
 _of_affine, _of_branches = tables.of_affine, tables.of_branches
@@ -74,13 +74,13 @@ def _forward_of_groups(
     start: int,
     stop: int,
 ) -> None:
-    center, inverse, scale, shift = lines[0], lines[1], lines[2], lines[3]
+    center, inverse, scale, shift, rest = lines[0], lines[1], lines[2], lines[3], lines[4]
     length = x.shape[1] if last else x.shape[2]
     for g in range(start, stop):
         for n in order[starts[g] : starts[g + 1]]:
             _moments(x, last, by_row[0], by_row[1], n, n + 1)
         _pooled(by_row[0], by_row[1], length, order, starts, by_group[0], by_group[1], g, g + 1)
-        of_group = center, inverse, scale, shift
+        of_group = center, inverse, scale, shift, rest
         _lines(by_group[0], by_group[1], width, eps, branch, gamma, beta, *of_group, g, g + 1)
         for n in order[starts[g] : starts[g + 1]]:
             _affine(x, last, group, center, scale, shift, out, n, n + 1)
@@ -88,11 +88,12 @@ def _forward_of_groups(
 
 @kernel
 def forward(arguments: tuple[Any, ...], rows: int, piece: int, team: Team) -> None:
-    """Fill `out`, `seen` with the moments of each branch, and `lines` with center, inverse, scale, shift of groups."""
+    """Fill `out`, `seen` with the moments of each branch, and `lines` with center, inverse, scale, shift and
+    rest of groups."""
     x, last, group, order, starts, branch, gamma, beta, width, eps, seen, lines, out = arguments
     groups, channels = len(branch), lines.shape[2]
     length = x.shape[1] if last else x.shape[2]
-    by_row, by_group = np.empty((2, rows, channels), lines.dtype), np.empty((2, groups, channels), lines.dtype)
+    by_row, by_group = np.empty((2, rows, channels)), np.empty((2, groups, channels))
     if _visited_once(x, 1, groups, team):
         tables = by_row, by_group, lines
         every = x, last, group, order, starts, branch, gamma, beta, width, eps, *tables, out
@@ -100,7 +101,7 @@ def forward(arguments: tuple[Any, ...], rows: int, piece: int, team: Team) -> No
     else:
         spread(_moments, (x, last, by_row[0], by_row[1]), rows, piece, team)
         _pooled(by_row[0], by_row[1], length, order, starts, by_group[0], by_group[1], 0, groups)
-        of_groups = lines[0], lines[1], lines[2], lines[3]
+        of_groups = lines[0], lines[1], lines[2], lines[3], lines[4]
         _lines(by_group[0], by_group[1], width, eps, branch, gamma, beta, *of_groups, 0, groups)
         spread(_affine, (x, last, group, lines[0], lines[2], lines[3], out), rows, piece, team)
     _of_branches(by_group[0], by_group[1], length, starts, branch, seen)
@@ -125,7 +126,7 @@ def _backward_of_groups(
     start: int,
     stop: int,
 ) -> None:
-    center, inverse, scale, slope, level = lines[0], lines[1], lines[2], line[0], line[1]
+    center, inverse, scale, rest, slope, level = lines[0], lines[1], lines[2], lines[4], line[0], line[1]
     length = x.shape[1] if last else x.shape[2]
     for g in range(start, stop):
         for n in order[starts[g] : starts[g + 1]]:
@@ -133,7 +134,7 @@ def _backward_of_groups(
         for k in range(2):
             _summed(by_row[k], order, starts, by_group[k], g, g + 1)
         sums = by_group[0], by_group[1]
-        _slopes(*sums, starts, length, width, inverse, branch, gamma, slope, level, g, g + 1)
+        _slopes(*sums, starts, length, width, inverse, rest, branch, gamma, slope, level, g, g + 1)
         for n in order[starts[g] : starts[g + 1]]:
             _input_gradient(x, last, gradient, group, center, scale, slope, level, of_x, n, n + 1)
 
@@ -144,8 +145,7 @@ def backward(arguments: tuple[Any, ...], rows: int, piece: int, team: Team) -> N
     x, last, group, order, starts, branch, gradient, gamma, width, lines, of_affine, of_x = arguments
     groups, channels = len(branch), lines.shape[2]
     length = x.shape[1] if last else x.shape[2]
-    by_row, of_groups = np.empty((2, rows, channels), lines.dtype), np.empty((4, groups, channels), lines.dtype)
-    by_group, line = of_groups[:2], of_groups[2:]
+    by_row, by_group, line = np.empty((2, rows, channels)), np.empty((2, groups, channels)), np.empty_like(lines[:2])
     if of_x.size and _visited_once(x, 2, groups, team):
         every = x, last, group, order, starts, branch, gradient, gamma, width, lines, by_row, by_group, line, of_x
         spread(_backward_of_groups, every, groups, max(1, piece * groups // max(rows, 1)), team)
@@ -153,7 +153,7 @@ def backward(arguments: tuple[Any, ...], rows: int, piece: int, team: Team) -> N
         spread(_affine_sums, (x, last, gradient, group, lines[0], by_row[0], by_row[1]), rows, piece, team)
         for k in range(2):
             _summed(by_row[k], order, starts, by_group[k], 0, groups)
-        of_group = lines[1], branch, gamma, line[0], line[1]
+        of_group = lines[1], lines[4], branch, gamma, line[0], line[1]
         _slopes(by_group[0], by_group[1], starts, length, width, *of_group, 0, groups)
         if of_x.size:
             tables = lines[0], lines[2], line[0], line[1]

@@ -10,6 +10,7 @@ on small tables. On a CPU the passes are compiled kernels, forwards and backward
 size; elsewhere, while compiling and under `torch.func`, they are tensor operations.
 """
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 Table = Float[Tensor, "groups channels"]
 
+_FEW = 1024
+
 
 def table_dtype(x: Tensor) -> torch.dtype:
     """The type of statistics: float32, or float64 for float64 inputs."""
@@ -34,7 +37,8 @@ class Rows:
     """A batch and which of its rows belong together."""
 
     def __init__(self, x: Float[Tensor, "n c *spatial"], partition: Partition) -> None:
-        self.x, self.partition = x, partition
+        self.dtype, self.partition = x.dtype, partition
+        self.x = x.float() if x.dtype is torch.float16 and by_kernel(x) else x  # which kernels do not read
         self._link: Link | None = None
 
     def moments(self) -> tuple[Table, Table]:
@@ -55,15 +59,27 @@ class Rows:
             return dense.affine(self.x, self.partition, center, scale, shift)
         from . import fused
 
-        return fused.affine(self.x, self.partition, center, scale, shift, self._link)
+        return fused.affine(self.x, self.partition, center, scale, shift, self._link).to(self.dtype)
 
 
 def by_kernel(x: Tensor) -> bool:
-    """Whether compiled kernels can run on x."""
+    """Whether compiled kernels can run on x: they see its numbers, not what follows how numbers are made."""
     return (
         x.device.type == "cpu"
         and type(x) in (Tensor, torch.nn.Parameter)
-        and x.dtype in (torch.float32, torch.float64, torch.bfloat16)
+        and x.dtype in (torch.float32, torch.float64, torch.bfloat16, torch.float16)
         and not torch.compiler.is_compiling()
+        and not torch._C._get_tracing_state()
         and not torch._C._are_functorch_transforms_active()
+        and torch.autograd.forward_ad._current_level < 0
     )
+
+
+def sums_well(x: Tensor) -> bool:
+    """Whether torch's own BatchNorm kernels keep the digits of their sums over x.
+
+    On a CPU those for inputs whose channels are stored last add float32 one by one (torch 2.13), and those for other
+    strides than these and contiguous ones round more, too. Rows of single values are a bit of both: contiguous, and
+    added one by one; up to `_FEW` of them lose no more than the digits that rounding costs.
+    """
+    return x.is_contiguous() and (len(x) <= _FEW or math.prod(x.shape[2:]) > 1)

@@ -27,7 +27,7 @@ def pooled(
     start: int,
     stop: int,
 ) -> None:
-    """Moments of groups from those of their rows, by the law of total variance, in float64; biased variances."""
+    """Moments of groups from those of their rows, by the law of total variance; biased variances."""
     channels = mean.shape[1]
     sums = np.empty((2, channels))
     center, around = sums[0], sums[1]
@@ -61,10 +61,14 @@ def lines(
     inverse: Table,
     scale: Table,
     shift: Table,
+    rest: Table,
     start: int,
     stop: int,
 ) -> None:
-    """What normalizes each group: moments over `width` neighbouring channels, then gamma and beta."""
+    """What normalizes each group: moments over `width` neighbouring channels, then gamma and beta.
+
+    center + rest is the mean to twice the digits of a float32, and shift makes up for the rest.
+    """
     for g in range(start, stop):
         b = branch[g] if len(gamma) > 1 else 0
         for first in range(0, mean.shape[1], width):
@@ -76,14 +80,15 @@ def lines(
                 spread += (variance[g, c] + off * off) / width
             for c in range(first, first + width):
                 center[g, c] = middle
+                rest[g, c] = middle - center[g, c]
                 inverse[g, c] = 1.0 / np.sqrt(spread + eps)
                 scale[g, c] = inverse[g, c] * gamma[b, c]
-                shift[g, c] = beta[b, c]
+                shift[g, c] = beta[b, c] - rest[g, c] * scale[g, c]
 
 
 @summing
 def summed(of_rows: Table, order: Index, starts: Index, of_groups: Table, start: int, stop: int) -> None:
-    """The sum over the rows of each group."""
+    """The sum over the rows of each group, in float64."""
     for g in range(start, stop):
         of_groups[g] = 0.0
         for n in order[starts[g] : starts[g + 1]]:
@@ -99,6 +104,7 @@ def slopes(
     length: int,
     width: int,
     inverse: Table,
+    rest: Table,
     branch: Index,
     gamma: Table,
     slope: Table,
@@ -108,7 +114,9 @@ def slopes(
 ) -> None:
     """The line that the gradient of x needs, from the sums of g (x - center) and of g over each group; s = inverse.
 
-    slope = -s^3 / n sum gamma g (x - center),   level = -s / n sum gamma g      over a run of channels
+    slope = -s^3 / n sum gamma g (x - mean),   level = -s / n sum gamma g      over a run of channels
+
+    The products become those with x - mean, and level makes up for the distance of center from it.
     """
     for g in range(start, stop):
         b = branch[g] if len(gamma) > 1 else 0
@@ -116,17 +124,18 @@ def slopes(
         for first in range(0, inverse.shape[1], width):
             spread, middle = 0.0, 0.0
             for c in range(first, first + width):
+                products[g, c] -= rest[g, c] * sums[g, c]
                 spread += gamma[b, c] * products[g, c]
                 middle += gamma[b, c] * sums[g, c]
             for c in range(first, first + width):
                 s = inverse[g, c]
                 slope[g, c] = -s * s * s * spread / values
-                level[g, c] = -s * middle / values
+                level[g, c] = -s * middle / values - rest[g, c] * slope[g, c]
 
 
 @summing
 def of_affine(products: Table, sums: Table, inverse: Table, branch: Index, of_gamma: Table, of_beta: Table) -> None:
-    """Gradients of gamma and beta: the sums of s g (x - center) and of g over all groups that a line is for."""
+    """Gradients of gamma and beta: the sums of s g (x - mean) and of g over all groups that a line is for."""
     of_gamma[:] = 0.0
     of_beta[:] = 0.0
     for g in range(len(inverse)):

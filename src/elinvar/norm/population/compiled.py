@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...jit import kernel, spread, summing
-from ..passes.compiled import Images, Table, _read
+from ..passes.compiled import Images, Table
+from ..passes.formats import read
 
 _TILE = 512  # values that are walked together where channels are stored last
 
@@ -31,13 +32,13 @@ def moments_of_rows(
     base, first, second = np.empty(size), np.zeros(size), np.zeros(size)
     for t in range(times):
         for c in range(channels):
-            base[t * channels + c] = _read(x[start, 0, c] if channels_last else x[start, c, 0])
+            base[t * channels + c] = read(x[start, 0, c] if channels_last else x[start, c, 0])
     if channels_last:
         values = x[start:stop].reshape(-1)
         for begin in range(0, len(values), size):
             part = values[begin : begin + size]
             for t in range(len(part)):
-                off = np.float64(_read(part[t])) - base[t]
+                off = np.float64(read(part[t])) - base[t]
                 first[t] += off
                 second[t] += off * off
     else:
@@ -45,7 +46,7 @@ def moments_of_rows(
             for c in range(channels):
                 values, origin, total, square = x[n, c], base[c], 0.0, 0.0
                 for i in range(length):
-                    off = np.float64(_read(values[i])) - origin
+                    off = np.float64(read(values[i])) - origin
                     total += off
                     square += off * off
                 first[c] += total
