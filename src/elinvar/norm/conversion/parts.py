@@ -10,6 +10,7 @@ from ...check import InputError
 from ..layer import Norm
 from ..memory import Ema, Frozen, Memory, Nothing
 from .known import Held, Known, certainly_known, known, name_of
+from .whole import check_computed
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ def of_other(layer: nn.Module) -> Parts:
         raise InputError(
             f"{kind.__name__} does not know its number of channels yet; run a forward of the model before converting it"
         )
+    check_computed(layer)
     entry = known(kind)
     if entry is None:
         raise InputError(
@@ -78,6 +80,8 @@ def of_other(layer: nn.Module) -> Parts:
             "a BatchNorm layer with track_running_stats=False holds running statistics that torch reads at test and "
             "never moves; set it to True and use norm.freeze, or set running_mean and running_var to None"
         )
+    if (main.running_mean is None) is not (main.running_var is None):
+        raise InputError(f"{name_of(kind)} has only one of running_mean and running_var; set both or none")
     if (main.weight is None) is not (main.bias is None):
         raise InputError(f"{name_of(kind)} has only one of gamma and beta; a Norm has both or none: add the other one")
     memory = Nothing() if main.running_mean is None else Ema().for_layer(says("momentum", 0.1))
