@@ -18,6 +18,7 @@ from .state import Remembering, Tables
 from .workers import across
 
 Spans = tuple[Span, ...]
+_exporting = getattr(torch.compiler, "is_exporting", bool)  # torch 2.6 does not say
 
 
 class Norm(Remembering):
@@ -31,7 +32,8 @@ class Norm(Remembering):
     cast lower. An empty batch gives an empty result and is not remembered.
 
     Raises `InputError` (a `ValueError`) for a routing whose sizes do not add up to the batch, or that names a branch
-    unknown to a policy with branches, and, as torch does, for a training group with one value per statistic.
+    unknown to a policy with branches, and, as torch does, for a training group with one value per statistic. Also in
+    training mode under `torch.export` and `torch.onnx.export`, and under `torch.jit.trace` wherever rows at hand count.
     """
 
     def forward(self, x: Float[Tensor, "n c *spatial"]) -> Float[Tensor, "n c *spatial"]:
@@ -43,6 +45,7 @@ class Norm(Remembering):
         spans, inference = routing.spans(x.shape[0]), self.policy.inference
         if not (inference.needs_rows if not self.training else not self.policy.memory.frozen):
             return self._by_memory(x, spans)
+        _check_export(self.training)
         if isinstance(inference, ExampleWeighted) and not self.training:
             return self._by_example(x, spans, inference.alpha)
         if routing.reference:
@@ -172,6 +175,21 @@ def discard(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, Norm):
             module.discard()
+
+
+def _check_export(training: bool) -> None:
+    """Raise `InputError` for a forward that normalizes by its rows while a graph of it is made that cannot hold that."""
+    if training and _exporting():
+        raise InputError(
+            "exporting in training mode: the graph would normalize every input by its own batch, and drop what dropout "
+            "drops; call model.eval() first"
+        )
+    if not torch.compiler.is_compiling() and torch.jit.is_tracing():  # type: ignore[no-untyped-call]
+        how = "in training mode" if training else "with an inference that reads the rows at hand"
+        raise InputError(
+            f"tracing {how}: the trace would hold the rows of this input as constants; "
+            + ("call model.eval() first" if training else "use torch.export, or Remembered inference")
+        )
 
 
 def _one_value(what: str, remedy: str = "") -> InputError:

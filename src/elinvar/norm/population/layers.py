@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ...check import InputError
 from ...routing import Routing, Session, Trace
 from ..conversion.borrow import BATCH_NORM
+from ..conversion.whole import replaced_calls
 from ..inference import Remembered
 from ..layer import Norm
 
@@ -77,6 +78,7 @@ def find(root: nn.Module, patterns: Sequence[str] | None, branch: str | None) ->
         elif _frozen(layer) or (root.training and not layer.training):
             frozen.append(name)
         else:
+            _check_forward(name, layer)
             measured.append(Place(name, layer, bank, (bank.running_mean, bank.running_var)))
     if not measured:
         raise InputError(
@@ -84,6 +86,14 @@ def find(root: nn.Module, patterns: Sequence[str] | None, branch: str | None) ->
             f"{len(layers)} in all"
         )
     return Found(tuple(measured), tuple(frozen), tuple(forgetful))
+
+
+def _check_forward(name: str, layer: nn.Module) -> None:
+    if own := replaced_calls(layer):
+        raise InputError(
+            f"`{own[0]}` was set on the layer {name!r} itself, so what it is called with may not be what it normalizes; "
+            "take that back, or leave the layer out with layers=..."
+        )
 
 
 def branch_of(layer: Norm, branch: str | None) -> str:
