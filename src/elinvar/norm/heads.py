@@ -49,12 +49,14 @@ class SharedHead(nn.Module):
     between the levels not at all. This is what a BatchNorm layer does that is simply called once for each level.
 
     Inside of `route` its trace is obeyed, and so are its views within a level. Hooks of the layers run; Sequentials
-    around them cannot have any, as nobody calls them. Joint sharing copies what each normalization layer reads. `norm.precise` measures a
-    joint memory as any other, separate ones level by level: branch="p3", then "p4", and so on.
+    around them cannot have any, as nobody calls them. Joint sharing copies what each normalization layer reads.
+    `norm.precise` measures a joint memory as any other, separate ones level by level: branch="p3", then "p4", and so
+    on.
 
     Raises `InputError` for inconsistent choices; for a BatchNorm layer inside of anything but a Sequential; in forward
     for another number of inputs than levels, for joint inputs of different N or C, for BatchNorm layers of other
-    libraries that were put in later, for hooks on a Sequential, and, if levels are separate, for a routing with several branches.
+    libraries that were put in later, for hooks on a Sequential, and, if levels are separate, for a routing with several
+    branches.
 
     Source   Wu and Johnson, "Rethinking 'Batch' in BatchNorm", 2021, section 5.2, Table 5 and appendix A.9. We find a
              level's statistics by its name; counting calls, as considered there, goes wrong after an aborted forward.
@@ -188,8 +190,8 @@ def _check_uncalled(module: nn.Module) -> None:
     """Raise `InputError` if calling a Sequential would do more than call its layers, which is all that a head does."""
     if hooked(module) or replaced_calls(module):
         raise InputError(
-            "hooks, or a forward of its own, are on a Sequential in a shared head, which calls the layers inside one by "
-            "one; put them on a layer"
+            "hooks, or a forward of its own, are on a Sequential in a shared head, which calls the layers inside one "
+            "by one; put them on a layer"
         )
 
 

@@ -53,9 +53,13 @@ class Norm(Remembering):
         return self._by_rows(x, spans)
 
     def _by_memory(self, x: Tensor, spans: Spans) -> Tensor:
-        owners = self.policy.sharing.owners(spans, self.policy.branches)
+        sharing, branches = self.policy.sharing, self.policy.branches
+        if len(spans) == 1 and self.width == 1:  # whose rows they are does not depend on how many: a graph can vary it
+            return self._torch(x, sharing.owners((spans[0]._replace(stop=1),), branches).branches[0], training=False)
+        owners = sharing.owners(spans, branches)
         if len(owners.rows) == 1 and self.width == 1:
             return self._torch(x, owners.branches[0], training=False)
+        _check_export(training=False)
         return Rows(x, owners).affine(*self._lines(owners, self.memory_table(owners, table_dtype(x))))
 
     def _by_example(self, x: Tensor, spans: Spans, alpha: float) -> Tensor:
@@ -178,18 +182,15 @@ def discard(model: nn.Module) -> None:
 
 
 def _check_export(training: bool) -> None:
-    """Raise `InputError` for a forward that normalizes by its rows while a graph of it is made that cannot hold that."""
+    """Raise `InputError` while a graph is made of a forward that looks at its rows, and cannot hold that."""
     if training and _exporting():
         raise InputError(
             "exporting in training mode: the graph would normalize every input by its own batch, and drop what dropout "
             "drops; call model.eval() first"
         )
-    if not torch.compiler.is_compiling() and torch.jit.is_tracing():  # type: ignore[no-untyped-call]
-        how = "in training mode" if training else "with an inference that reads the rows at hand"
-        raise InputError(
-            f"tracing {how}: the trace would hold the rows of this input as constants; "
-            + ("call model.eval() first" if training else "use torch.export, or Remembered inference")
-        )
+    if not torch.compiler.is_compiling() and torch._C._get_tracing_state() is not None:
+        out = "call model.eval() first" if training else "use torch.export, which keeps to the size that it was given"
+        raise InputError(f"tracing a layer that looks at its rows: the trace would hold their number for good; {out}")
 
 
 def _one_value(what: str, remedy: str = "") -> InputError:

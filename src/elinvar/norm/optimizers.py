@@ -14,7 +14,7 @@ SHOWN = 5  # names in a text
 def untrained(model: nn.Module, *optimizers: Optimizer) -> list[str]:
     """Names of the model's parameters that require a gradient and that none of `optimizers` holds."""
     held = _held(optimizers)
-    return [name for name, parameter in model.named_parameters() if parameter.requires_grad and id(parameter) not in held]
+    return [name for name, tensor in model.named_parameters() if tensor.requires_grad and id(tensor) not in held]
 
 
 class Before:

@@ -186,8 +186,10 @@ class _Held:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        homes = [home for module in model.modules() for home in (module._parameters, module._buffers)]
-        self.tensors = [(home, name, tensor) for home in homes for name, tensor in home.items()]
+        homes = (home for module in model.modules() for home in (module._parameters, module._buffers))
+        self.tensors: list[tuple[Any, str, Tensor | None]] = [
+            (home, name, tensor) for home in homes for name, tensor in home.items()
+        ]
         known = {id(tensor): tensor for _, _, tensor in self.tensors if tensor is not None and not is_lazy(tensor)}
         self.values = [(tensor, tensor.detach().clone()) for tensor in known.values()]
 

@@ -13,6 +13,7 @@ from ..layer import Norm
 from ..policies import no_memory
 from ..policy import NormPolicy
 from .elsewhere import spots
+from .parts import check_scripted
 from .swap import with_policy
 from .walk import places
 from .whole import FORWARD_HOOKS
@@ -71,6 +72,7 @@ def borrowed(model: nn.Module) -> Iterator[nn.Module]:
     Raises `InputError`, before anything is changed, for layers that cannot be converted.
     """
     with bare(model) as root:
+        check_scripted(root)
         found = places(root, lambda module: isinstance(module, BATCH_NORM))
         pairs = {id(layer): (layer, _lend(layer)) for _, _, layer in found}
         others = spots(root, {key: layer for key, (layer, _) in pairs.items()})

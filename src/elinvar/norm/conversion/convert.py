@@ -10,7 +10,7 @@ from ...check import InputError
 from ...routing import Routing, Trace, route
 from ..layer import Norm
 from ..policy import NormPolicy
-from .parts import is_batch_norm, is_group_norm
+from .parts import check_scripted, is_batch_norm, is_group_norm
 from .swap import as_before, with_policy
 from .walk import places, put
 
@@ -52,6 +52,7 @@ def convert(model: M, policy: NormPolicy, *, group_norm: bool = False) -> M:
     under `DistributedDataParallel`, which would not know them.
     """
 
+    check_scripted(model)
     found = places(model, lambda module: is_batch_norm(module) or (group_norm and is_group_norm(module)))
     if not found:
         raise InputError(_nothing(model))
@@ -63,7 +64,8 @@ def restore(model: M, *, branch: str | None = None) -> M:
 
     branch  None: the first; a `SplitBatchNorm2d` then gets all its splits back
 
-    Parameters, hooks and attributes go along as in `convert`, and the same is refused. What torch's layers cannot do is forgotten, example weighting for instance.
+    Parameters, hooks and attributes go along as in `convert`, and the same is refused. What torch's layers cannot do is
+    forgotten, example weighting for instance.
 
     Raises `InputError`, before anything is changed, for a branch that a layer lacks, and for a frozen layer that would
     thaw because its class knows no such state.

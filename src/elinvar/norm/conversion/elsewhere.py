@@ -3,7 +3,7 @@
 Lists and dictionaries can hold another layer instead; closures, partial functions and bound methods cannot.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
@@ -100,10 +100,8 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
         yield "a weak reference", value()
     elif type(value).__name__ == "_WrappedHook":  # torch's own; its module is the one that it is called with
         yield "a hook", value.hook
-    elif isinstance(value, Callable) or hasattr(value, "__dict__"):  # type: ignore[arg-type]
-        yield from ((f"a {type(value).__name__}", item) for item in vars(value).values()) if hasattr(
-            value, "__dict__"
-        ) else ()
+    elif hasattr(value, "__dict__"):
+        yield from ((f"a {type(value).__name__}", item) for item in list(vars(value).values()))
 
 
 def _closed(function: FunctionType) -> Iterator[Any]:

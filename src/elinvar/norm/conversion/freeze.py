@@ -12,7 +12,7 @@ from ..memory import Frozen
 from ..optimizers import Before
 from ..policy import NormPolicy
 from .known import known
-from .parts import is_batch_norm
+from .parts import check_scripted, is_batch_norm
 from .swap import with_policy
 from .walk import places, put
 
@@ -38,6 +38,7 @@ def freeze(model: M, *, affine: bool = True) -> M:
     Source   Wu and Johnson 2021, section 4.3, for the last epochs (whether gamma and beta train there is not said).
              Freeze what `norm.precise` measured rather than a moving average.
     """
+    check_scripted(model)
     found = places(model, is_batch_norm)
     if not found:
         raise InputError(f"{type(model).__name__} has no BatchNorm layer to freeze")

@@ -15,10 +15,10 @@ from .elsewhere import holders
 from .folded import Fixed, Folded, Line
 from .graph import CONVOLUTIONS, LINEAR, TRANSPOSED, traced
 from .known import name_of
-from .parts import is_batch_norm
+from .parts import check_scripted, is_batch_norm
 from .swap import with_policy
 from .walk import places, put
-from .whole import hooked, replaced_calls
+from .whole import check_whole, hooked, inner_names, replaced_calls
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -41,9 +41,10 @@ def fuse(model: M, *, branch: str | None = None) -> M:
         W' = s W,   b' = s (b - mean) + beta,   s = gamma / sqrt(var + eps)      for each channel of the output
 
     Computed in float64 and rounded once. Convolutions (grouped and transposed ones too) and linear layers take the
-    normalization of their output, if nothing else reads that output, if they run once in a forward, and if their weight
-    is theirs alone, and neither of the two layers has hooks or a forward that was set on it. Other normalization, as that before a convolution, stays as a layer of constants.
-    Activations of timm's layers stay where they are. The copy's attribute `fusion` tells what became of each.
+    normalization of their output, if nothing else reads that output, if they run once in a forward, if their weight is
+    theirs alone, and if neither of the two layers has hooks or a forward that was set on it. Other normalization, as
+    that before a convolution, stays as a layer of constants. Activations of timm's layers stay where they are. The
+    copy's attribute `fusion` tells what became of each.
 
     branch  whose statistics, gamma and beta; None: the first
 
@@ -56,6 +57,7 @@ def fuse(model: M, *, branch: str | None = None) -> M:
 
     Source   Wu and Johnson 2021, appendix A.8, on why not to fine-tune what was fused.
     """
+    check_scripted(model)
     fused = copied(model)
     _check_apart(fused, model)
     fused = put(fused, places(fused, is_batch_norm), _as_norm).eval()
@@ -97,6 +99,8 @@ def _as_norm(layer: nn.Module) -> Norm:
     """The layer as a `Norm`, if constants can replace it."""
     if not isinstance(layer, Norm) and getattr(layer, "running_mean", None) is None:
         raise InputError(f"{type(layer).__name__} without running statistics normalizes by the rows at hand: {_WHY}")
+    if isinstance(layer, Norm):
+        check_whole(layer, inner_names(layer, getattr(layer, "then", ()), None))
     ours = layer if isinstance(layer, Norm) else with_policy(layer, NormPolicy())
     if ours.policy.inference.needs_rows:
         raise InputError(f"{ours.policy.inference} normalizes by the rows at hand: {_WHY}")

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 from ...check import InputError
@@ -104,6 +105,17 @@ def is_batch_norm(module: nn.Module) -> bool:
     """Whether a module is a layer of BatchNorm, ours or of another library, known or not."""
     entry = known(module.kind if isinstance(module, Norm) else type(module))
     return isinstance(module, nn.modules.batchnorm._BatchNorm) or (entry is not None and not entry.single)
+
+
+def check_scripted(model: nn.Module) -> None:
+    """Raise `InputError` for layers of BatchNorm inside of what `torch.jit` made, which cannot be reached."""
+    for name, module in model.named_modules():
+        kind = module.original_name if isinstance(module, torch.jit.ScriptModule) else ""
+        if "BatchNorm" in kind:
+            raise InputError(
+                f"{name or 'the model'!r} is a {kind} that torch.jit has compiled, which cannot be reached; take the model "
+                "as it was before"
+            )
 
 
 def is_group_norm(module: nn.Module) -> bool:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar, cast
 
-import torch
 from torch import nn
 
 from ...check import InputError
@@ -23,10 +22,7 @@ class Place(NamedTuple):
 
 
 def places(model: nn.Module, wanted: Callable[[nn.Module], bool]) -> list[Place]:
-    """Every place of a wanted layer, in the order of the model; layers inside of a wanted one are not looked at.
-
-    Raises `InputError` for wanted layers that cannot be reached, as they are compiled into something else.
-    """
+    """Every place of a wanted layer, in the order of the model; layers inside of a wanted one are not looked at."""
     if wanted(model):
         return [Place(None, "", model)]
     found: list[Place] = []
@@ -78,16 +74,12 @@ def put(model: M, found: list[Place], change: Callable[[nn.Module], nn.Module]) 
     return model
 
 
-def wrapped(model: nn.Module) -> bool:
-    """Whether a wrapper has noted the parameters and buffers of the model."""
-    return any(isinstance(module, nn.parallel.DistributedDataParallel) for module in model.modules())
-
-
 def _check_parent(place: Place) -> None:
     kind = type(place.parent)
-    if isinstance(place.parent, torch._dynamo.eval_frame.OptimizedModule):
+    if place.name == "_orig_mod":
         raise InputError(
-            f"torch.compile holds this {type(place.layer).__name__} by itself and would go on with it; compile afterwards"
+            f"torch.compile holds this {type(place.layer).__name__} by itself and would go on with it; compile it "
+            "afterwards"
         )
     if kind.__module__.startswith("torch.ao.nn.intrinsic"):
         raise InputError(
@@ -97,13 +89,13 @@ def _check_parent(place: Place) -> None:
 
 
 def _check_wrapped(model: nn.Module, pairs: list[tuple[nn.Module, nn.Module]]) -> None:
-    if not pairs or not wrapped(model):
+    if not any(isinstance(module, nn.parallel.DistributedDataParallel) for module in model.modules()):
         return
     for old, new in pairs:
         for kind in ("parameters", "buffers"):
             known = {id(tensor) for tensor in getattr(old, kind)()}
             if any(id(tensor) not in known for tensor in getattr(new, kind)()):
                 raise InputError(
-                    f"DistributedDataParallel does not know the new {kind} of this {type(old).__name__} and would leave "
-                    "each worker its own; change the model first and wrap it afterwards"
+                    f"DistributedDataParallel does not know the new {kind} of this {type(old).__name__} and would "
+                    "leave each worker its own; change the model first and wrap it afterwards"
                 )

@@ -3,7 +3,7 @@
 What a new layer could not take over is a reason to refuse.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any
 from weakref import ref
 
@@ -32,11 +32,9 @@ _HOOKS = (
     "_load_state_dict_post_hooks",
 )
 _TENSORS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
-_THEIRS = frozenset(
-    "num_features eps momentum affine track_running_stats process_group num_groups num_channels num_splits "
-    "_fast_norm".split()
-)
-_OURS = frozenset("policy num_features eps kind branches unrouted _proposals then session".split())
+_THEIRS = {"num_features", "eps", "momentum", "affine", "track_running_stats", "process_group"}
+_THEIRS |= {"num_groups", "num_channels", "num_splits", "_fast_norm"}
+_OURS = {"policy", "num_features", "eps", "kind", "branches", "unrouted", "_proposals", "then", "session"}
 _EVERY = frozenset(vars(nn.Module())) | {"_compiled_call_impl", "_is_full_backward_hook"}
 
 
@@ -93,7 +91,7 @@ def check_whole(layer: nn.Module, inner: tuple[str, ...]) -> None:
 
     inner  names of the modules that its class has
     """
-    kind = type(layer.forward).__name__ if isinstance(layer.forward, Replaced) else type(layer).__name__
+    kind = type(layer).__name__
     if isinstance(layer.forward, Replaced):
         layer.forward()
     check_computed(layer)
@@ -103,7 +101,7 @@ def check_whole(layer: nn.Module, inner: tuple[str, ...]) -> None:
         )
     if isinstance(layer, Norm) and type(layer).forward is not Norm.forward and type(layer).__name__ != "NormThen":
         raise InputError(f"{kind} is a Norm that may do more than normalize, which a plain one would drop")
-    if layer._compiled_call_impl is not None:  # type: ignore[attr-defined]
+    if layer._compiled_call_impl is not None:
         raise InputError(f"this {kind} was compiled by itself, by its compile(); do that after its conversion")
     if layer._backward_hooks and layer._is_full_backward_hook is False:
         raise InputError(
@@ -117,8 +115,8 @@ def check_whole(layer: nn.Module, inner: tuple[str, ...]) -> None:
     ]
     if extras:
         raise InputError(f"this {kind} has {extras[0]}, which a new layer would drop; keep it in another module")
-    for name in inner:
-        for part in layer._modules[name].modules() if name in ("branches", "aux_bn") else ():  # type: ignore[union-attr]
+    for name in {"branches", "aux_bn"} & set(inner):
+        for part in layer.get_submodule(name).modules():
             if any(getattr(part, hooks) for hooks in _HOOKS) or replaced_calls(part):
                 raise InputError(f"hooks or a forward of its own are on a part of this {kind}, in `{name}`")
             if not isinstance(part, nn.ModuleList | nn.ModuleDict):
@@ -145,7 +143,8 @@ def hand_over(old: nn.Module, new: nn.Module) -> None:
     """Give `new` the hooks of `old`, in their order and with handles that go on working, and its own attributes."""
     for name in _HOOKS:
         setattr(new, name, getattr(old, name))
-    for hook in new._load_state_dict_pre_hooks.values():
+    hooks: Iterable[Any] = new._load_state_dict_pre_hooks.values()
+    for hook in hooks:
         if getattr(hook, "with_module", False):  # it holds the module that it is called with
             hook.module = ref(new)
     new._non_persistent_buffers_set |= old._non_persistent_buffers_set & set(new._buffers)
@@ -168,5 +167,4 @@ def apart(old: nn.Module, new: nn.Module) -> None:
 
 def inner_names(layer: nn.Module, then: tuple[str, ...], others: str | None) -> tuple[str, ...]:
     """The modules that the class of a layer has."""
-    names: Iterator[str] = iter(("branches", *then, *((others,) if others else ())))
-    return tuple(name for name in names if name in layer._modules)
+    return tuple(name for name in ("branches", *then, others) if name is not None and name in layer._modules)

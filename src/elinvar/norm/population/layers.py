@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ...check import InputError
 from ...routing import Routing, Session, Trace
 from ..conversion.borrow import BATCH_NORM
+from ..conversion.parts import check_scripted
 from ..conversion.whole import replaced_calls
 from ..inference import Remembered
 from ..layer import Norm
@@ -60,6 +61,7 @@ def find(root: nn.Module, patterns: Sequence[str] | None, branch: str | None) ->
 
     Raises `InputError` for a pattern that matches nothing, an unknown branch, and a model with nothing to measure.
     """
+    check_scripted(root)
     layers = {name: module for name, module in root.named_modules() if isinstance(module, Norm | BATCH_NORM)}
     for pattern in patterns or ():
         if not any(fnmatch(name, pattern) for name in layers):
@@ -91,8 +93,8 @@ def find(root: nn.Module, patterns: Sequence[str] | None, branch: str | None) ->
 def _check_forward(name: str, layer: nn.Module) -> None:
     if own := replaced_calls(layer):
         raise InputError(
-            f"`{own[0]}` was set on the layer {name!r} itself, so what it is called with may not be what it normalizes; "
-            "take that back, or leave the layer out with layers=..."
+            f"`{own[0]}` was set on the layer {name!r} itself, so what it is called with may not be what it "
+            "normalizes; take that back, or leave the layer out with layers=..."
         )
 
 
