@@ -20,11 +20,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations, parametrize, prune
+from torch.nn.utils import parametrizations, parametrize
 
 from elinvar import norm
 from elinvar.check import InputError
 
+prune: Any = torch.nn.utils.prune
 X = torch.randn(8, 3, 6, 6, generator=torch.Generator().manual_seed(0))
 DATA = [(X, torch.arange(8) % 4)]
 
@@ -94,7 +95,7 @@ def bare_weight(layer: Any) -> None:
 
 
 def older_weight_norm(layer: Any) -> None:
-    nn.utils.weight_norm(layer)  # type: ignore[no-untyped-call]
+    nn.utils.weight_norm(layer)
 
 
 def older_spectral_norm(layer: Any) -> None:
@@ -319,7 +320,7 @@ def test_a_fused_copy_keeps_hooks_and_what_was_set_on_layers_apart() -> None:
 @pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
 def test_models_with_older_weight_norm_are_fused_around_it_and_the_copy_is_a_copy() -> None:
     net = network()
-    nn.utils.weight_norm(net[0])  # type: ignore[no-untyped-call]
+    nn.utils.weight_norm(net[0])
     before = net(X).detach()
     fused: Any = norm.fuse(net)
     torch.testing.assert_close(fused(X), before, rtol=1e-5, atol=1e-5)
@@ -332,7 +333,7 @@ def test_a_model_whose_own_forward_was_set_is_not_traced() -> None:
     net = network()
     inner = type(net).forward
     net.forward = MethodType(lambda self, x: inner(self, 2 * x), net)
-    with pytest.raises(InputError, match="`forward` was set on this Sequential itself, which torch.fx does not see"):
+    with pytest.raises(InputError, match=r"`forward` was set on this Sequential itself, which torch.fx does not see"):
         norm.fuse(net)
 
 
@@ -459,7 +460,7 @@ def test_whoever_would_go_on_with_the_old_layer_is_named(how: str) -> None:
     for change in (CHANGES["convert"], norm.freeze):
         net = Holder()
         net.other, layer = HELD[how](net), net.bn
-        with pytest.raises(InputError, match="`other`, .* in Holder, holds a BatchNorm2d and would go on with the old"):
+        with pytest.raises(InputError, match=r"`other`, .* in Holder, holds a BatchNorm2d and would go on with the old"):
             change(net)
         assert net.bn is layer
         net(X)

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..check import InputError
-from ..routing import Span
+from ..routing import Routing, Span
 from .inference import ExampleWeighted, OwnBatch
 from .memory import Renorm
 from .moments import Moments, mixed
@@ -42,24 +42,25 @@ class Norm(Remembering):
                 f"got an input of shape {tuple(x.shape)}, this layer expects (N, {self.num_features}, ...)"
             )
         routing = self.session.routing if self.session else self.unrouted
-        spans, inference = routing.spans(x.shape[0]), self.policy.inference
+        inference = self.policy.inference
         if not (inference.needs_rows if not self.training else not self.policy.memory.frozen):
-            return self._by_memory(x, spans)
+            return self._by_memory(x, routing)
         _check_export(self.training)
+        spans = routing.spans(x.shape[0])
         if isinstance(inference, ExampleWeighted) and not self.training:
             return self._by_example(x, spans, inference.alpha)
         if routing.reference:
             return self._with_reference(x, spans, routing.reference)
         return self._by_rows(x, spans)
 
-    def _by_memory(self, x: Tensor, spans: Spans) -> Tensor:
+    def _by_memory(self, x: Tensor, routing: Routing) -> Tensor:
         sharing, branches = self.policy.sharing, self.policy.branches
-        if len(spans) == 1 and self.width == 1:  # whose rows they are does not depend on how many: a graph can vary it
-            return self._torch(x, sharing.owners((spans[0]._replace(stop=1),), branches).branches[0], training=False)
-        owners = sharing.owners(spans, branches)
+        if routing.sizes is None and self.width == 1:  # whose rows they are is the same for any number, also in a graph
+            return self._torch(x, sharing.owners(routing.spans(1), branches).branches[0], training=False)
+        _check_export(training=False)
+        owners = sharing.owners(routing.spans(x.shape[0]), branches)
         if len(owners.rows) == 1 and self.width == 1:
             return self._torch(x, owners.branches[0], training=False)
-        _check_export(training=False)
         return Rows(x, owners).affine(*self._lines(owners, self.memory_table(owners, table_dtype(x))))
 
     def _by_example(self, x: Tensor, spans: Spans, alpha: float) -> Tensor:
@@ -94,7 +95,9 @@ class Norm(Remembering):
         pooled = self.training and sharing.workers is not None and sharing.workers.peers() is not None
         renorm = self.policy.memory if self.training and isinstance(self.policy.memory, Renorm) else None
         prior = inference.prior if isinstance(inference, OwnBatch) and not self.training else 0.0
-        if len(partition.rows) == 1 and self.width == 1 and not (pooled or renorm or prior):
+        # ONNX has no operation for statistics of the rows at test; torch's exporter takes remembered ones without a word.
+        told = not self.training and _exporting()
+        if len(partition.rows) == 1 and self.width == 1 and not (pooled or renorm or prior or told):
             return self._torch(x, partition.branches[0], training=True)
         values = math.prod(x.shape[2:])
         if not pooled and values * self.width == 1 and 1 in partition.rows:

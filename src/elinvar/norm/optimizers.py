@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Iterable
+from weakref import ref
 
 from torch import nn
 from torch.optim import Optimizer
@@ -33,12 +34,14 @@ class Before:
         gone = {name: p for name, p, trained in self._named if trained and id(p) not in there}
         if not (new or gone):
             return
-        if not _of(before):
+        found = [ref(optimizer) for optimizer in _of(before)]
+        if not found:
             return
         gc.collect()  # one that nobody has any more is still found until then
-        held = _held(_of(before))
-        if not held:
+        optimizers = [optimizer for some in found if (optimizer := some()) is not None]
+        if not optimizers:
             return
+        held = _held(optimizers)
         unknown = [name for name, parameter in new.items() if id(parameter) not in held]
         lost = [name for name, parameter in gone.items() if id(parameter) in held]
         if unknown:
@@ -63,5 +66,7 @@ def _held(optimizers: Iterable[Optimizer]) -> set[int]:
 def _of(parameters: dict[int, bool]) -> list[Optimizer]:
     """The optimizers alive that hold one of `parameters`."""
     # By class and not by isinstance, which may run code of the objects that it is asked about.
-    alive = [thing for thing in gc.get_objects() if issubclass(type(thing), Optimizer)]
+    things = gc.get_objects()
+    kinds = {kind for kind in set(map(type, things)) if issubclass(kind, Optimizer)}
+    alive = [thing for thing in things if type(thing) in kinds]
     return [found for found in alive if hasattr(found, "param_groups") and not _held([found]).isdisjoint(parameters)]

@@ -113,8 +113,8 @@ def check_scripted(model: nn.Module) -> None:
         kind = module.original_name if isinstance(module, torch.jit.ScriptModule) else ""
         if "BatchNorm" in kind:
             raise InputError(
-                f"{name or 'the model'!r} is a {kind} that torch.jit has compiled, which cannot be reached; take the model "
-                "as it was before"
+                f"{name or 'the model'!r} is a {kind} that torch.jit has compiled, which cannot be reached; take the "
+                "model as it was before"
             )
 
 
