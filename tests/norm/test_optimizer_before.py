@@ -63,7 +63,9 @@ def test_an_optimizer_goes_on_training_what_stays() -> None:
 def test_what_an_optimizer_holds_and_the_model_lost_is_named() -> None:
     net = norm.convert(network(), BRANCHES)
     optimizer = SGD(net.parameters(), lr=0.1)
-    with pytest.warns(InputWarning, match=r"holds 1\.weight, 1\.bias, 3\.weight, 3\.bias, which the model no longer has"):
+    with pytest.warns(
+        InputWarning, match=r"holds 1\.weight, 1\.bias, 3\.weight, 3\.bias, which the model no longer has"
+    ):
         norm.restore(net, branch="aux")
     assert norm.untrained(net, optimizer) == []
 

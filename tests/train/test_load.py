@@ -185,4 +185,4 @@ def test_such_models_are_trained_continued_judged_and_tuned(
     assert main(train) == 0, capsys.readouterr().err
     assert main(train) == 0, capsys.readouterr().err  # read and found to be finished
     assert main(["evaluate", run, "--trust", "--suites", "clean"]) == 0, capsys.readouterr().err
-    assert main(["tune", run, "--trust", "--precise", "200", "--examples", "100"]) == 0, capsys.readouterr().err
+    assert main(["tune", run, "--trust", "--precise", "20", "--examples", "20", "--alphas", "0.1"]) == 0

@@ -95,7 +95,7 @@ class Norm(Remembering):
         pooled = self.training and sharing.workers is not None and sharing.workers.peers() is not None
         renorm = self.policy.memory if self.training and isinstance(self.policy.memory, Renorm) else None
         prior = inference.prior if isinstance(inference, OwnBatch) and not self.training else 0.0
-        # ONNX has no operation for statistics of the rows at test; torch's exporter takes remembered ones without a word.
+        # As plain arithmetic: torch's way to ONNX writes this use of F.batch_norm as one that reads its memory.
         told = not self.training and _exporting()
         if len(partition.rows) == 1 and self.width == 1 and not (pooled or renorm or prior or told):
             return self._torch(x, partition.branches[0], training=True)
