@@ -123,7 +123,7 @@ def test_models_around_layers_are_exported_too() -> None:
         for made in (exported(net), anything(net), trace(net)):
             torch.testing.assert_close(made(other()), net(other()), rtol=1e-5, atol=1e-6)
     for sharing in ("joint", "separate"):
-        head = norm.SharedHead([nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)], ["p3", "p4"], sharing=sharing)  # type: ignore[arg-type]
+        head = norm.SharedHead([nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)], ["p3", "p4"], sharing=sharing)
         levels = [X, X.clone()]  # torch.export takes one tensor that comes twice for one input
         with pytest.raises(InputError, match="exporting in training mode"):
             torch.export.export(head, (levels,), strict=False)

@@ -1,7 +1,7 @@
 """Which parameters of a model an optimizer trains, and which it does not know."""
 
 import gc
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from weakref import ref
 
 from torch import nn
@@ -19,38 +19,32 @@ def untrained(model: nn.Module, *optimizers: Optimizer) -> list[str]:
 
 
 class Before:
-    """A model's parameters before its layers change, so that optimizers that were made for them can be told."""
+    """A model's parameters before its layers change, so that what optimizers of then do not train can be told."""
 
     def __init__(self, model: nn.Module) -> None:
         # The parameters themselves are kept, as ids of dead objects come back.
-        self._named = [(name, parameter, parameter.requires_grad) for name, parameter in model.named_parameters()]
+        self._trained = {id(parameter): (parameter, parameter.requires_grad) for parameter in model.parameters()}
 
     def tell(self, model: nn.Module) -> None:
-        """Warn of parameters that are new to optimizers of the model, or that they hold and the model lost."""
-        before = {id(parameter): trained for _, parameter, trained in self._named}
-        after = dict(model.named_parameters())
-        new = {name: p for name, p in after.items() if p.requires_grad and not before.get(id(p))}
-        there = {id(parameter) for parameter in after.values()}
-        gone = {name: p for name, p, trained in self._named if trained and id(p) not in there}
-        if not (new or gone):
+        """Warn of parameters that train from now on and that optimizers of the model do not hold.
+
+        Parameters that an optimizer holds and the model lost get no gradient, so that no step moves them or anything
+        else: nothing is said of them.
+        """
+        before = {key for key, (_, trained) in self._trained.items() if trained}
+        if all(id(parameter) in before for parameter in model.parameters() if parameter.requires_grad):
             return
-        found = [ref(optimizer) for optimizer in _of(before)]
+        found = [ref(optimizer) for optimizer in _of(self._trained.keys())]
         if not found:
             return
         gc.collect()  # one that nobody has any more is still found until then
         optimizers = [optimizer for some in found if (optimizer := some()) is not None]
-        if not optimizers:
-            return
-        held = _held(optimizers)
-        unknown = [name for name, parameter in new.items() if id(parameter) not in held]
-        lost = [name for name, parameter in gone.items() if id(parameter) in held]
-        if unknown:
+        unknown = [name for name in untrained(model, *optimizers) if id(model.get_parameter(name)) not in before]
+        if optimizers and unknown:
             warn(
                 f"an optimizer of this model was made before and will not train {listed(unknown)}; make it anew, or "
                 "give it these with add_param_group"
             )
-        if lost:
-            warn(f"an optimizer of this model holds {listed(lost)}, which the model no longer has; make it anew")
 
 
 def listed(names: list[str]) -> str:
@@ -63,8 +57,8 @@ def _held(optimizers: Iterable[Optimizer]) -> set[int]:
     return {id(p) for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]}
 
 
-def _of(parameters: dict[int, bool]) -> list[Optimizer]:
-    """The optimizers alive that hold one of `parameters`."""
+def _of(parameters: Set[int]) -> list[Optimizer]:
+    """The optimizers alive that hold one of `parameters`, by their ids."""
     # By class and not by isinstance, which may run code of the objects that it is asked about.
     things = gc.get_objects()
     kinds = {kind for kind in set(map(type, things)) if issubclass(kind, Optimizer)}
