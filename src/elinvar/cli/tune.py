@@ -1,6 +1,5 @@
 """`elinvar tune`: better statistics for a trained run, without training."""
 
-import copy
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from ..data import DataSet
 from ..infer import Predictor, Scores
 from ..infer.judge import scores
 from ..norm import Point, Tuned
+from ..norm.copying import copied
 from ..norm.tuning.losses import loss_of
 from ..precision import Compute
 from ..recipe import Infer, Recipe
@@ -98,7 +98,7 @@ def run(arguments: Sequence[str]) -> int:
     console = progress_console()
     with bar(console) as progress:
         if options.precise is not None:
-            models[PRECISE] = copy.deepcopy(models[AS_TRAINED])
+            models[PRECISE] = copied(models[AS_TRAINED])
             for branch in branches:
                 views = training_views(recipe, branch, models[PRECISE], held.train, options.precise, seeds, compute)
                 shown = _watched(progress, views, "precise statistics", None)

@@ -31,6 +31,7 @@ from .mixture import Mixture as Mixture
 from .mixture import mixes as mixes
 from .moments import Moments as Moments
 from .moments import pool as pool
+from .optimizers import untrained as untrained
 from .partition import Ghosts as Ghosts
 from .policies import batch_group as batch_group
 from .policies import batch_norm as batch_norm

@@ -13,6 +13,7 @@ from ..routing import Routing, Session, Trace
 from .affine import Affine
 from .conversion.convert import convert
 from .conversion.parts import is_batch_norm
+from .conversion.whole import hooked, replaced_calls
 from .layer import Norm
 from .policies import split
 from .policy import NormPolicy
@@ -47,13 +48,15 @@ class SharedHead(nn.Module):
     level's own moments. Separate sharing moves the one memory level after level: the last one counts most, differences
     between the levels not at all. This is what a BatchNorm layer does that is simply called once for each level.
 
-    Inside of `route` its trace is obeyed, and so are its views within a level. Hooks of the layers run, those of
-    Sequentials around them do not. Joint sharing copies what each normalization layer reads. `norm.precise` measures a
-    joint memory as any other, separate ones level by level: branch="p3", then "p4", and so on.
+    Inside of `route` its trace is obeyed, and so are its views within a level. Hooks of the layers run; Sequentials
+    around them cannot have any, as nobody calls them. Joint sharing copies what each normalization layer reads.
+    `norm.precise` measures a joint memory as any other, separate ones level by level: branch="p3", then "p4", and so
+    on.
 
     Raises `InputError` for inconsistent choices; for a BatchNorm layer inside of anything but a Sequential; in forward
     for another number of inputs than levels, for joint inputs of different N or C, for BatchNorm layers of other
-    libraries that were put in later, and, if levels are separate, for a routing with several branches.
+    libraries that were put in later, for hooks on a Sequential, and, if levels are separate, for a routing with several
+    branches.
 
     Source   Wu and Johnson, "Rethinking 'Batch' in BatchNorm", 2021, section 5.2, Table 5 and appendix A.9. We find a
              level's statistics by its name; counting calls, as considered there, goes wrong after an aborted forward.
@@ -76,6 +79,9 @@ class SharedHead(nn.Module):
         block = block if isinstance(block, nn.Sequential) else nn.Sequential(*block)
         for module in block.modules():
             _check_place(module)
+        if block._parameters or block._buffers:
+            name = [*block._parameters, *block._buffers][0]
+            raise InputError(f"the block has {name!r} of its own, which a head would drop; keep it in a layer")
         policy = policy or NormPolicy()
         if "separate" in (self.sharing, self.memory):
             policy = split(self.levels, affine) | policy
@@ -97,6 +103,8 @@ class SharedHead(nn.Module):
                 return self._jointly(module, inputs)
             return self._by_level(module, inputs)
         if module is self or isinstance(module, nn.Sequential):
+            if module is not self:
+                _check_uncalled(module)
             for child in module._modules.values():
                 assert child is not None
                 inputs = self._run(child, inputs)
@@ -178,9 +186,20 @@ def _routed(layer: Norm, x: Tensor, level: str, trace: Trace | None = None) -> T
         layer.session = before
 
 
+def _check_uncalled(module: nn.Module) -> None:
+    """Raise `InputError` if calling a Sequential would do more than call its layers, which is all that a head does."""
+    if hooked(module) or replaced_calls(module):
+        raise InputError(
+            "hooks, or a forward of its own, are on a Sequential in a shared head, which calls the layers inside one "
+            "by one; put them on a layer"
+        )
+
+
 def _check_place(module: nn.Module) -> None:
     """Raise `InputError` if a normalization layer hides in a module that is called as a whole."""
     plain = isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
+    if plain:
+        _check_uncalled(module)
     if plain or is_batch_norm(module):
         return
     inside = [type(child).__name__ for child in module.modules() if is_batch_norm(child)]

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..check import InputError
-from ..routing import Span
+from ..routing import Routing, Span
 from .inference import ExampleWeighted, OwnBatch
 from .memory import Renorm
 from .moments import Moments, mixed
@@ -18,6 +18,7 @@ from .state import Remembering, Tables
 from .workers import across
 
 Spans = tuple[Span, ...]
+_exporting = getattr(torch.compiler, "is_exporting", bool)  # torch 2.6 does not say
 
 
 class Norm(Remembering):
@@ -31,7 +32,8 @@ class Norm(Remembering):
     cast lower. An empty batch gives an empty result and is not remembered.
 
     Raises `InputError` (a `ValueError`) for a routing whose sizes do not add up to the batch, or that names a branch
-    unknown to a policy with branches, and, as torch does, for a training group with one value per statistic.
+    unknown to a policy with branches, and, as torch does, for a training group with one value per statistic. Also in
+    training mode under `torch.export` and `torch.onnx.export`, and under `torch.jit.trace` wherever rows at hand count.
     """
 
     def forward(self, x: Float[Tensor, "n c *spatial"]) -> Float[Tensor, "n c *spatial"]:
@@ -40,17 +42,24 @@ class Norm(Remembering):
                 f"got an input of shape {tuple(x.shape)}, this layer expects (N, {self.num_features}, ...)"
             )
         routing = self.session.routing if self.session else self.unrouted
-        spans, inference = routing.spans(x.shape[0]), self.policy.inference
+        inference = self.policy.inference
         if not (inference.needs_rows if not self.training else not self.policy.memory.frozen):
-            return self._by_memory(x, spans)
+            return self._by_memory(x, routing)
+        _check_export(self.training)
+        spans = routing.spans(x.shape[0])
         if isinstance(inference, ExampleWeighted) and not self.training:
             return self._by_example(x, spans, inference.alpha)
         if routing.reference:
             return self._with_reference(x, spans, routing.reference)
         return self._by_rows(x, spans)
 
-    def _by_memory(self, x: Tensor, spans: Spans) -> Tensor:
-        owners = self.policy.sharing.owners(spans, self.policy.branches)
+    def _by_memory(self, x: Tensor, routing: Routing) -> Tensor:
+        sharing, branches = self.policy.sharing, self.policy.branches
+        if routing.sizes is None and self.width == 1 and (sums_well(x) or _exporting()):
+            # Whose rows they are is the same for any number of them, also in a graph.
+            return self._torch(x, sharing.owners(routing.spans(1), branches).branches[0], training=False)
+        _check_export(training=False)
+        owners = sharing.owners(routing.spans(x.shape[0]), branches)
         if len(owners.rows) == 1 and self.width == 1:
             gamma, beta = self.affine_of(owners.branches[0])
             learns = any(tensor is not None and tensor.requires_grad for tensor in (gamma, beta))
@@ -95,7 +104,9 @@ class Norm(Remembering):
         pooled = self.training and sharing.workers is not None and sharing.workers.peers() is not None
         renorm = self.policy.memory if self.training and isinstance(self.policy.memory, Renorm) else None
         prior = inference.prior if isinstance(inference, OwnBatch) and not self.training else 0.0
-        plain = len(partition.rows) == 1 and self.width == 1 and not (pooled or renorm or prior)
+        # As plain arithmetic: torch's way to ONNX writes this use of F.batch_norm as one that reads its memory.
+        told = not self.training and _exporting()
+        plain = len(partition.rows) == 1 and self.width == 1 and not (pooled or renorm or prior or told)
         if plain and (sums_well(x) or not len(x) or not by_kernel(x)):
             return self._torch(x, partition.branches[0], training=True)
         values = math.prod(x.shape[2:])
@@ -181,6 +192,18 @@ def discard(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, Norm):
             module.discard()
+
+
+def _check_export(training: bool) -> None:
+    """Raise `InputError` while a graph is made of a forward that looks at its rows, and cannot hold that."""
+    if training and _exporting():
+        raise InputError(
+            "exporting in training mode: the graph would normalize every input by its own batch, and drop what dropout "
+            "drops; call model.eval() first"
+        )
+    if not torch.compiler.is_compiling() and torch._C._get_tracing_state() is not None:
+        out = "call model.eval() first" if training else "use torch.export, which keeps to the size that it was given"
+        raise InputError(f"tracing a layer that looks at its rows: the trace would hold their number for good; {out}")
 
 
 def _one_value(what: str, remedy: str = "") -> InputError:

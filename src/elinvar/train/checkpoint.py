@@ -10,7 +10,6 @@ The newest folder counts; older ones are removed after it stands. A killed write
 which the next one sweeps away.
 """
 
-import copy
 import json
 import shutil
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from ..check import InputError
 from ..files import new_directory
@@ -142,13 +142,38 @@ def load_into(model: nn.Module, state: Mapping[str, Tensor], *, source: Path | s
 
     Raises `InputError` that names the first differences of another architecture.
     """
-    trial = copy.deepcopy(model)
+    before = _Held(model)
     try:
-        missing, extra = trial.load_state_dict(dict(state), strict=False)
+        missing, extra = model.load_state_dict(dict(state), strict=False)
         faults = [f"it lacks {missing[0]} and {len(missing) - 1} more"] if missing else []
         faults += [f"the model does not know its {extra[0]} and {len(extra) - 1} more"] if extra else []
     except RuntimeError as error:  # shapes
         faults = [" ".join(str(error).split())[:300]]
+    except BaseException:  # hooks of the model may do anything
+        before.back()
+        raise
     if faults:
+        before.back()
         raise InputError(f"{source}: weights of another architecture ({'; '.join(faults)})")
-    model.load_state_dict(trial.state_dict())
+
+
+class _Held:
+    """The parameters and buffers of a model as they are now.
+
+    A trial on a copy of the model is not made, because some models cannot be copied (pruning, the older weight_norm).
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        homes = (home for module in model.modules() for home in (module._parameters, module._buffers))
+        self.tensors: list[tuple[Any, str, Tensor | None]] = [
+            (home, name, tensor) for home in homes for name, tensor in home.items()
+        ]
+        known = {id(tensor): tensor for _, _, tensor in self.tensors if tensor is not None and not is_lazy(tensor)}
+        self.values = [(tensor, tensor.detach().clone()) for tensor in known.values()]
+
+    @torch.no_grad()
+    def back(self) -> None:
+        for home, name, tensor in self.tensors:
+            home[name] = tensor
+        for tensor, value in self.values:
+            tensor.copy_(value)

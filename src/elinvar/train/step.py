@@ -14,9 +14,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..check import InputError
+from ..check import InputError, warn
 from ..context import Context
-from ..norm import commit, discard
+from ..norm import commit, discard, untrained
+from ..norm.optimizers import listed
 from ..outputs import probabilities_sure
 from ..precision import Compute
 from ..recipe import Train
@@ -42,7 +43,8 @@ class Report:
 class Step:
     """Trains `model` in place, one batch at a call, in the mode that its modules are in.
 
-    What the objective learns joins the optimizer: a group of its own, which nothing decays.
+    What the objective learns joins the optimizer: a group of its own, which nothing decays. Warns (`InputWarning`) of
+    parameters of the model that require a gradient and that the optimizer does not hold.
     """
 
     def __init__(
@@ -52,6 +54,8 @@ class Step:
         self.forward = compute.forward(model)
         self.device = compute.device
         self.looked = False
+        if missing := untrained(model, optimizer):
+            warn(f"the optimizer does not hold {listed(missing)} of the model, which therefore will not train")
         self.objective = train.objective.module().to(self.device)
         if learned := list(self.objective.parameters()):
             optimizer.add_param_group({"params": learned, "weight_decay": 0.0})

@@ -12,18 +12,14 @@ from torch import nn
 from ..layer import Norm
 from ..policies import no_memory
 from ..policy import NormPolicy
+from .elsewhere import spots
+from .parts import check_scripted
 from .swap import with_policy
-from .walk import places, put
+from .walk import places
+from .whole import FORWARD_HOOKS
 
 BATCH_NORM = nn.modules.batchnorm._BatchNorm  # torch's own layers and all subclasses, such as timm's
 _MEMORY = ("running_mean", "running_var", "num_batches_tracked")
-_HOOKS = (
-    "_forward_pre_hooks",
-    "_forward_pre_hooks_with_kwargs",
-    "_forward_hooks",
-    "_forward_hooks_with_kwargs",
-    "_forward_hooks_always_called",
-)
 
 
 def peel(module: nn.Module) -> nn.Module:
@@ -76,14 +72,18 @@ def borrowed(model: nn.Module) -> Iterator[nn.Module]:
     Raises `InputError`, before anything is changed, for layers that cannot be converted.
     """
     with bare(model) as root:
+        check_scripted(root)
         found = places(root, lambda module: isinstance(module, BATCH_NORM))
         pairs = {id(layer): (layer, _lend(layer)) for _, _, layer in found}
+        others = spots(root, {key: layer for key, (layer, _) in pairs.items()})
+        spaces = [(parent._modules, name, layer) for parent, name, layer in found if parent is not None]
         try:
-            yield put(root, found, lambda layer: pairs[id(layer)][1])
+            for container, key, layer in (*spaces, *others):
+                container[key] = pairs[id(layer)][1]
+            yield root if id(root) not in pairs else pairs[id(root)][1]
         finally:
-            for parent, name, layer in found:
-                if parent is not None:
-                    parent._modules[name] = layer
+            for container, key, layer in (*spaces, *others):
+                container[key] = layer
             for layer, norm in pairs.values():
                 _take_back(layer, norm)
 
@@ -96,7 +96,7 @@ def _lend(layer: nn.Module) -> Norm:
         if tensor is not None:
             wide = torch.promote_types(tensor.dtype, torch.float32) if tensor.is_floating_point() else tensor.dtype
             norm._buffers[name] = tensor.to(wide)
-    for name in _HOOKS:
+    for name in FORWARD_HOOKS:
         setattr(norm, name, getattr(layer, name))
     return norm
 

@@ -10,7 +10,7 @@ from ...check import InputError
 from ...routing import Routing, Trace, route
 from ..layer import Norm
 from ..policy import NormPolicy
-from .parts import is_batch_norm, is_group_norm
+from .parts import check_scripted, is_batch_norm, is_group_norm
 from .swap import as_before, with_policy
 from .walk import places, put
 
@@ -26,9 +26,14 @@ def convert(model: M, policy: NormPolicy, *, group_norm: bool = False) -> M:
 
     Parameters, statistics, device, dtype, training mode, `requires_grad` and checkpoint keys are kept (timm's `aux_bn`
     and keys of others: `norm.import_state_dict`), a layer that is used in several places stays one layer, and each new
-    branch starts from the layer's own statistics. Parameters stay the same objects; those of new branches are new, so
-    build the optimizer afterwards. Layers that are already `Norm` get the new policy. Converting twice changes nothing
-    more. Forward hooks of replaced layers are not copied. torch's `swa_utils.update_bn` does not know the new layers.
+    branch starts from the layer's own statistics. Parameters and buffers stay the same objects; those of new branches
+    are new, so build the optimizer afterwards: an optimizer that was made before and does not know them is a warning
+    (`InputWarning`) that names them, and `norm.untrained` lists them. Layers that are already `Norm` get the new
+    policy. Converting twice changes nothing more. torch's `swa_utils.update_bn` does not know the new layers.
+
+    What was set on a layer goes along: hooks, in their order and with handles that still remove them, and attributes.
+    Lists and dictionaries among the attributes of modules hold the new layer. The old one raises `InputError` when it
+    is called; a bare layer that is converted goes on, with memory of its own.
 
     Two things of a layer outlive a policy that does not speak of them. `SyncBatchNorm` goes on pooling over its process
     group, unless the policy has ghosts, which live inside of a worker. A frozen layer stays frozen; `norm.unfreeze`
@@ -40,9 +45,14 @@ def convert(model: M, policy: NormPolicy, *, group_norm: bool = False) -> M:
                 `norm.precise`
 
     Raises `InputError`, before anything is changed, for other subclasses of torch's BatchNorm (converting could drop
-    what the subclass adds), for lazy layers that saw no input, and for a model in which there is nothing to convert.
+    what the subclass adds), for lazy layers that saw no input, and for a model in which there is nothing to convert;
+    for what a new layer could not take over: a forward that was set on the layer, pruning, weight_norm and other
+    parametrizations, parameters, buffers and modules beyond those of its class; for a closure, partial function or
+    bound method among attributes and hooks that would go on calling the old layer; and for new parameters or buffers
+    under `DistributedDataParallel`, which would not know them.
     """
 
+    check_scripted(model)
     found = places(model, lambda module: is_batch_norm(module) or (group_norm and is_group_norm(module)))
     if not found:
         raise InputError(_nothing(model))
@@ -54,7 +64,8 @@ def restore(model: M, *, branch: str | None = None) -> M:
 
     branch  None: the first; a `SplitBatchNorm2d` then gets all its splits back
 
-    Parameters stay the same objects. What torch's layers cannot do is forgotten, example weighting for instance.
+    Parameters, hooks and attributes go along as in `convert`, and the same is refused. What torch's layers cannot do is
+    forgotten, example weighting for instance.
 
     Raises `InputError`, before anything is changed, for a branch that a layer lacks, and for a frozen layer that would
     thaw because its class knows no such state.

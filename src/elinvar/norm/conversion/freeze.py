@@ -9,9 +9,10 @@ from torch import nn
 from ...check import InputError
 from ..layer import Norm
 from ..memory import Frozen
+from ..optimizers import Before
 from ..policy import NormPolicy
 from .known import known
-from .parts import is_batch_norm
+from .parts import check_scripted, is_batch_norm
 from .swap import with_policy
 from .walk import places, put
 
@@ -37,6 +38,7 @@ def freeze(model: M, *, affine: bool = True) -> M:
     Source   Wu and Johnson 2021, section 4.3, for the last epochs (whether gamma and beta train there is not said).
              Freeze what `norm.precise` measured rather than a moving average.
     """
+    check_scripted(model)
     found = places(model, is_batch_norm)
     if not found:
         raise InputError(f"{type(model).__name__} has no BatchNorm layer to freeze")
@@ -57,8 +59,10 @@ def freeze(model: M, *, affine: bool = True) -> M:
 def unfreeze(model: M) -> M:
     """Give frozen layers the memory rule back that they had, and let gamma and beta train that `freeze` had stopped.
 
-    `FrozenBatchNorm2d` and its like become `Norm` layers that train. Layers that are not frozen are left alone.
+    `FrozenBatchNorm2d` and its like become `Norm` layers that train. Layers that are not frozen are left alone. Warns
+    (`InputWarning`) of gamma and beta that an optimizer of the model will not train, as it was made without them.
     """
+    before = Before(model)
     model = put(model, places(model, _is_frozen), lambda layer: with_policy(layer, NormPolicy()))
     for layer in _layers(model):
         memory = layer.policy.memory
@@ -66,6 +70,7 @@ def unfreeze(model: M) -> M:
             for name, parameter in _affine(layer):
                 parameter.requires_grad_(parameter.requires_grad or name in memory.stopped)
             layer.policy = replace(layer.policy, memory=memory.before)
+    before.tell(model)
     return model
 
 

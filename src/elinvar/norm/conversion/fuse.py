@@ -1,6 +1,5 @@
 """Fold normalization into the convolution or linear layer before it, for a model that only predicts from now on."""
 
-import copy
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,14 +8,17 @@ from typing import Any, TypeVar, cast
 from torch import fx, nn
 
 from ...check import InputError
+from ..copying import copied
 from ..layer import Norm
 from ..policy import NormPolicy
+from .elsewhere import holders
 from .folded import Fixed, Folded, Line
 from .graph import CONVOLUTIONS, LINEAR, TRANSPOSED, traced
 from .known import name_of
-from .parts import is_batch_norm
+from .parts import check_scripted, is_batch_norm
 from .swap import with_policy
 from .walk import places, put
+from .whole import check_whole, hooked, inner_names, replaced_calls
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -39,21 +41,25 @@ def fuse(model: M, *, branch: str | None = None) -> M:
         W' = s W,   b' = s (b - mean) + beta,   s = gamma / sqrt(var + eps)      for each channel of the output
 
     Computed in float64 and rounded once. Convolutions (grouped and transposed ones too) and linear layers take the
-    normalization of their output, if nothing else reads that output, if they run once in a forward, and if their weight
-    is theirs alone and has no hooks. Other normalization, as that before a convolution, stays as a layer of constants.
-    Activations of timm's layers stay where they are. The copy's attribute `fusion` tells what became of each.
+    normalization of their output, if nothing else reads that output, if they run once in a forward, if their weight is
+    theirs alone, and if neither of the two layers has hooks or a forward that was set on it. Other normalization, as
+    that before a convolution, stays as a layer of constants. Activations of timm's layers stay where they are. The
+    copy's attribute `fusion` tells what became of each.
 
     branch  whose statistics, gamma and beta; None: the first
 
     The copy is not for fine-tuning: it warns (`FusedTrainingWarning`) when it goes into training mode, and what was
-    fused has `requires_grad` False. Hooks of normalization layers are not copied.
+    fused has `requires_grad` False. Hooks of normalization layers go along; such layers stay by themselves.
 
     Raises `InputError` for layers that normalize by the rows at hand (`OwnBatch`, `ExampleWeighted`), which no constant
-    replaces; for a branch that no layer has; for a model without BatchNorm; and for one that torch.fx cannot trace.
+    replaces; for a branch that no layer has; for a model without BatchNorm; for layers that `convert` refuses; and for
+    a model that torch.fx cannot trace or whose copy would call the original.
 
     Source   Wu and Johnson 2021, appendix A.8, on why not to fine-tune what was fused.
     """
-    fused = copy.deepcopy(model)
+    check_scripted(model)
+    fused = copied(model)
+    _check_apart(fused, model)
     fused = put(fused, places(fused, is_batch_norm), _as_norm).eval()
     found = places(fused, is_batch_norm)
     if not found:
@@ -80,10 +86,21 @@ def fuse(model: M, *, branch: str | None = None) -> M:
     return fused
 
 
+def _check_apart(fused: nn.Module, model: nn.Module) -> None:
+    """Raise `InputError` if the copy calls modules of the model that it was copied from."""
+    for holder in holders(fused, {id(module): module for module in model.modules()}):
+        raise InputError(
+            f"a copy of {type(model).__name__} would go on calling its {type(holder.layer).__name__}, which a function "
+            "among its attributes or hooks holds; let that take it from the module that it gets"
+        )
+
+
 def _as_norm(layer: nn.Module) -> Norm:
     """The layer as a `Norm`, if constants can replace it."""
     if not isinstance(layer, Norm) and getattr(layer, "running_mean", None) is None:
         raise InputError(f"{type(layer).__name__} without running statistics normalizes by the rows at hand: {_WHY}")
+    if isinstance(layer, Norm):
+        check_whole(layer, inner_names(layer, getattr(layer, "then", ()), None))
     ours = layer if isinstance(layer, Norm) else with_policy(layer, NormPolicy())
     if ours.policy.inference.needs_rows:
         raise InputError(f"{ours.policy.inference} normalizes by the rows at hand: {_WHY}")
@@ -120,6 +137,8 @@ def _obstacle(node: fx.Node, modules: dict[str, nn.Module], calls: Counter[Any],
     """Why the layer before a normalization cannot take it; None if it can."""
     if calls[node.target] > 1:
         return "it runs several times in a forward"
+    if hooked(modules[str(node.target)]):
+        return "it has hooks"
     source = node.args[0] if node.args else None
     if not isinstance(source, fx.Node) or source.op != "call_module":
         return f"its input comes from {source}, which is no layer"
@@ -131,8 +150,12 @@ def _obstacle(node: fx.Node, modules: dict[str, nn.Module], calls: Counter[Any],
         return f"{name!r} runs several times in a forward"
     if len(source.users) > 1:
         return f"others read the output of {name!r} too"
-    if taker._forward_hooks or taker._forward_pre_hooks:
+    if hooked(taker):
         return f"{name!r} has hooks"
+    if own := replaced_calls(taker):
+        return f"`{own[0]}` was set on {name!r} itself"
+    if taker._parameters.get("weight") is None:
+        return f"the weight of {name!r} is no parameter"
     if not all(id(parameter) in alone for parameter in taker.parameters()):
         return f"others use the weight of {name!r} too"
     return None

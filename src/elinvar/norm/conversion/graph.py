@@ -9,6 +9,7 @@ from torch import fx, nn
 from ...check import InputError
 from ..layer import Norm
 from .known import known, name_of
+from .whole import replaced_calls
 
 _MODULES = (Norm, nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 _FUNCTIONS = (F.batch_norm, F.instance_norm, F.group_norm, F.layer_norm, F.rms_norm)
@@ -39,6 +40,8 @@ def traced(model: nn.Module) -> fx.Graph:
 
     Raises `InputError` if its forward depends on values that only a run shows.
     """
+    if own := replaced_calls(model):
+        raise InputError(f"`{own[0]}` was set on this {type(model).__name__} itself, which torch.fx does not see")
     with _at_test(model):
         try:
             return _Tracer().trace(model)

@@ -35,13 +35,15 @@ class Held(NamedTuple):
         return Held(*(value if value is None else _copy(value) for value in self))
 
     def fill(self, module: nn.Module) -> None:
-        """Go where `module` has a place: the very parameters, but copies of buffers."""
+        """Go where `module` has a place: the very parameters, and the very buffers where their type is kept."""
         for name, value in self._asdict().items():
             if value is not None and module._parameters.get(name) is not None:
                 still = nn.Parameter(value.detach().clone(), requires_grad=False)
                 module._parameters[name] = value if isinstance(value, nn.Parameter) else still
             elif value is not None and module._buffers.get(name) is not None:
-                module._buffers[name] = _copy(value.detach()).to(self._type_in(module, value))
+                of_parameter = isinstance(value, nn.Parameter)
+                plain = _copy(value.detach()) if of_parameter else value
+                module._buffers[name] = plain.to(self._type_in(module, value))
 
     def _type_in(self, module: nn.Module, value: Tensor) -> torch.dtype:
         """A `Bank` keeps its memory in float32 or better; torch's kernel wants it as wide as gamma."""

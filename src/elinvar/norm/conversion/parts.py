@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 from ...check import InputError
 from ..layer import Norm
 from ..memory import Ema, Frozen, Memory, Nothing
 from .known import Held, Known, certainly_known, known, name_of
+from .whole import check_computed
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ def of_other(layer: nn.Module) -> Parts:
         raise InputError(
             f"{kind.__name__} does not know its number of channels yet; run a forward of the model before converting it"
         )
+    check_computed(layer)
     entry = known(kind)
     if entry is None:
         raise InputError(
@@ -78,6 +81,8 @@ def of_other(layer: nn.Module) -> Parts:
             "a BatchNorm layer with track_running_stats=False holds running statistics that torch reads at test and "
             "never moves; set it to True and use norm.freeze, or set running_mean and running_var to None"
         )
+    if (main.running_mean is None) is not (main.running_var is None):
+        raise InputError(f"{name_of(kind)} has only one of running_mean and running_var; set both or none")
     if (main.weight is None) is not (main.bias is None):
         raise InputError(f"{name_of(kind)} has only one of gamma and beta; a Norm has both or none: add the other one")
     memory = Nothing() if main.running_mean is None else Ema().for_layer(says("momentum", 0.1))
@@ -100,6 +105,17 @@ def is_batch_norm(module: nn.Module) -> bool:
     """Whether a module is a layer of BatchNorm, ours or of another library, known or not."""
     entry = known(module.kind if isinstance(module, Norm) else type(module))
     return isinstance(module, nn.modules.batchnorm._BatchNorm) or (entry is not None and not entry.single)
+
+
+def check_scripted(model: nn.Module) -> None:
+    """Raise `InputError` for layers of BatchNorm inside of what `torch.jit` made, which cannot be reached."""
+    for name, module in model.named_modules():
+        kind = module.original_name if isinstance(module, torch.jit.ScriptModule) else ""
+        if "BatchNorm" in kind:
+            raise InputError(
+                f"{name or 'the model'!r} is a {kind} that torch.jit has compiled, which cannot be reached; take the "
+                "model as it was before"
+            )
 
 
 def is_group_norm(module: nn.Module) -> bool:

@@ -18,6 +18,7 @@ from ..sharing import Sharing, WholeBatch
 from ..workers import Workers
 from .known import Held, certainly_known
 from .parts import Parts, of_norm, of_other
+from .whole import check_whole, inner_names
 
 
 class NormThen(Norm):
@@ -38,6 +39,7 @@ def with_policy(layer: nn.Module, policy: NormPolicy) -> Norm:
     policy = _fitted(policy, parts)
     if isinstance(layer, Norm) and layer.policy == policy:
         return layer
+    check_whole(layer, inner_names(layer, tuple(parts.then), parts.entry.others))
     new = (NormThen if parts.then else Norm)(parts.channels, policy, eps=parts.eps)
     new.kind = parts.kind
     tensors = [tensor for tensor in parts.banks[0] if tensor is not None and tensor.is_floating_point()]
@@ -132,6 +134,7 @@ def as_before(layer: Norm, branch: str | None) -> nn.Module:
     if branch is not None and branch not in branches:
         raise InputError(f"there is no branch {branch!r} to restore; this layer has {branches}")
     kind, entry = layer.kind, certainly_known(layer.kind)
+    check_whole(layer, inner_names(layer, getattr(layer, "then", ()), None))
     if frozen and not entry.frozen:
         raise InputError(
             f"the layer is frozen, and {kind.__name__} would thaw in the next model.train(); call norm.unfreeze first"

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from ...check import InputError
 from ...routing import Routing, Session, Trace
 from ..conversion.borrow import BATCH_NORM
+from ..conversion.parts import check_scripted
+from ..conversion.whole import replaced_calls
 from ..inference import Remembered
 from ..layer import Norm
 
@@ -59,6 +61,7 @@ def find(root: nn.Module, patterns: Sequence[str] | None, branch: str | None) ->
 
     Raises `InputError` for a pattern that matches nothing, an unknown branch, and a model with nothing to measure.
     """
+    check_scripted(root)
     layers = {name: module for name, module in root.named_modules() if isinstance(module, Norm | BATCH_NORM)}
     for pattern in patterns or ():
         if not any(fnmatch(name, pattern) for name in layers):
@@ -77,6 +80,7 @@ def find(root: nn.Module, patterns: Sequence[str] | None, branch: str | None) ->
         elif _frozen(layer) or (root.training and not layer.training):
             frozen.append(name)
         else:
+            _check_forward(name, layer)
             measured.append(Place(name, layer, bank, (bank.running_mean, bank.running_var)))
     if not measured:
         raise InputError(
@@ -84,6 +88,14 @@ def find(root: nn.Module, patterns: Sequence[str] | None, branch: str | None) ->
             f"{len(layers)} in all"
         )
     return Found(tuple(measured), tuple(frozen), tuple(forgetful))
+
+
+def _check_forward(name: str, layer: nn.Module) -> None:
+    if own := replaced_calls(layer):
+        raise InputError(
+            f"`{own[0]}` was set on the layer {name!r} itself, so what it is called with may not be what it "
+            "normalizes; take that back, or leave the layer out with layers=..."
+        )
 
 
 def branch_of(layer: Norm, branch: str | None) -> str:
