@@ -119,9 +119,9 @@ def _sample_sheet(data: DataSet, images: CorruptedImages) -> SampleSheet:
     return sample_grid(some.images, corrupted)
 
 
-def opened(spec: str | None, run: Run, size: int | None = None, *, subset: bool = False) -> DataSet:
-    """The data set `spec`, or that of the run, with the class numbers of the run; each is read once."""
-    return _told(data := _found(spec, run, size), matched(run, data, subset=subset))
+def opened(spec: str | None, run: Run, size: int | None = None, *, subset: bool = False, own: bool = False) -> DataSet:
+    """The data set `spec`, or that of the run, with the class numbers of the run; each is read once. See `matched`."""
+    return _told(data := _found(spec, run, size), matched(run, data, subset=subset, own=own))
 
 
 def _told(before: DataSet, data: DataSet) -> DataSet:

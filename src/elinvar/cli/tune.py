@@ -95,7 +95,7 @@ def run(arguments: Sequence[str]) -> int:
     state = finished(source, recipe)
     numbers = {k: v for k, v in told.items() if isinstance(v, int)} if isinstance(told, dict) else {}
     seeds = Seeds(numbers.pop("base", 0), numbers)
-    data = opened(options.data, source)
+    data = opened(options.data, source, own=True)
     recipe = replace(recipe, infer=_one_branch(chosen(recipe.infer, source)))
     branches = recipe.train.norm.branches if options.mix else (recipe.infer.branch,)
     held = held_out(source, data, options.examples, seeds, recipe.train.held_out)
