@@ -36,7 +36,9 @@ def matched(run: Run, data: DataSet, *, subset: bool = False, own: bool = False)
     """`data` with the class numbers of the run, by name; see `data.match_classes`.
 
     Of a run from the time before manifests had names: its own data are known by their fingerprint; for any others the
-    number of classes is compared, and a warning says so, unless the caller takes the run's `own` data alone. Raises `InputError` for classes that do not fit.
+    number of classes is compared, and a warning says so, unless the caller takes the run's `own` data alone.
+
+    Raises `InputError` for classes that do not fit.
     """
     names, whose = class_names(run), str(run.path)
     if names is not None:
