@@ -1,7 +1,11 @@
 """Array shapes in signatures are checked in every test, at no cost outside them."""
 
+import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from jaxtyping import install_import_hook
 
 SOURCE = Path(__file__).parent.parent / "src"
@@ -21,3 +25,11 @@ install_import_hook(
     ],
     "shapecheck.checked",
 ).__enter__()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache() -> Iterator[None]:
+    """What is remembered about files goes to a folder of these tests."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["ELINVAR_CACHE"] = folder
+        yield

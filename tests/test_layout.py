@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "elinvar"
 # Top to bottom. A module may import what stands above it and its own package.
 ORDER = (
     "check", "files", "rng", "kernelcache", "jit", "splitmix", "parallel", "forms",
-    "views", "routing", "precision", "norm", "context", "augment", "mixing",
+    "views", "routing", "outputs", "precision", "norm", "context", "augment", "mixing",
     "objectives", "attacks", "shift", "metrics", "models", "data", "optimization", "recipe", "config", "citations",
     "infer", "train", "variability", "recipes", "experiments", "catalog", "doctor", "report", "cli",
 )  # fmt: skip

@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from .outputs import logits_of
+
 
 class Precision(StrEnum):
     """`auto` takes bfloat16 where the processor multiplies it faster than float32."""
@@ -54,12 +56,15 @@ class Compute:
         return model.to(device=self.device).to(memory_format=self.memory_format)  # type: ignore[call-overload,no-any-return]
 
     def forward(self, model: nn.Module) -> Callable[[Tensor], Tensor]:
-        """`model` as a function from images to float32 logits in this format."""
+        """`model` as a function from images to float32 logits in this format.
+
+        It raises `InputError` where the model returns anything but logits; see `outputs`.
+        """
 
         def run(images: Shaped[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
             images = images.to(device=self.device).contiguous(memory_format=self.memory_format)
             with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype is torch.bfloat16):
-                logits: Tensor = model(images)
-            return logits.float()
+                output = model(images)
+            return logits_of(output, len(images)).float()
 
         return run

@@ -6,7 +6,8 @@
     uniform  = top 53 bits of bits_ij / 2**53            in [0, 1)
 
 So an example gets the same draws whatever its batch, order, rank or worker, and nothing about randomness needs to be
-stored to resume. `splitmix64` is the finalizer of Steele, Lea and Flood, "Fast splittable pseudorandom number
+stored to resume. A seed or key is a whole number from 0 to 2**64 - 1; another is refused, because wrapped it would be
+the same as one of these. `splitmix64` is the finalizer of Steele, Lea and Flood, "Fast splittable pseudorandom number
 generators", OOPSLA 2014 (variant 13 of Stafford); `stream_i` with growing j is exactly its generator.
 """
 
@@ -14,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
+from numbers import Integral
 
 import torch
 from jaxtyping import Float64, Int64
@@ -46,14 +48,32 @@ def mix64(word: int) -> int:
     return word ^ (word >> 31)
 
 
+def check_seed(value: object, *, name: str = "seed") -> int:
+    """`value` as an `int`; raises `InputError` unless it is a whole number (Python's or numpy's) from 0 to 2**64 - 1.
+
+    >>> check_seed(3), check_seed(2**64 - 1) == MASK
+    (3, True)
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise InputError(f"{name}: got {type(value).__name__}, expected an integer, 0 to 2**64 - 1")
+    number = int(value)
+    if not 0 <= number <= MASK:
+        raise InputError(f"{name}: got {number}, expected 0 to 2**64 - 1")
+    return number
+
+
 def _word(part: int | str) -> int:
+    if isinstance(part, int) and not 0 <= part <= MASK:
+        part = f"{int(part)}"  # not wrapped: it would be the same as another number
     if isinstance(part, str):
         return int.from_bytes(blake2b(part.encode(), digest_size=8).digest(), "little")
-    return part & MASK
+    return check_seed(part, name="part of a path")
 
 
 def fold(*parts: int | str) -> int:
     """Hash a path of numbers and names to one unsigned 64-bit number. Order matters; the same on every machine.
+
+    A number outside of 0 to 2**64 - 1 is hashed as its digits are. Raises `InputError` for what is no whole number.
 
     >>> fold(1, "augment", 0) == fold(1, "augment", 0), fold(1, "augment", 0) == fold(0, "augment", 1)
     (True, False)
@@ -68,6 +88,8 @@ def fold(*parts: int | str) -> int:
 class Seeds:
     """One seed for a run, and other seeds for chosen sources, so that one source can vary while the rest stay.
 
+    Raises `InputError` for a source that there is not, and for a seed outside of 0 to 2**64 - 1.
+
     >>> a, b = Seeds(1), Seeds(1, {Source.SHUFFLE: 2})
     >>> a.key(Source.AUGMENT, 0) == b.key(Source.AUGMENT, 0), a.key(Source.SHUFFLE, 0) == b.key(Source.SHUFFLE, 0)
     (True, False)
@@ -80,6 +102,9 @@ class Seeds:
         for source in self.overrides:
             if source not in set(Source):
                 raise unknown("source of randomness", source, Source)
+        object.__setattr__(self, "base", check_seed(self.base))
+        others = {source: check_seed(seed, name=f"seed of {source}") for source, seed in self.overrides.items()}
+        object.__setattr__(self, "overrides", others)
 
     def key(self, source: Source, *path: int | str) -> int:
         """The 64-bit key of `source` at `path`, for example `(epoch, view)`."""
@@ -104,12 +129,14 @@ def _mix64(word: Tensor) -> Tensor:
 def streams(key: int, index: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
     """One stream for each example index (its place in the data set, not in the batch), on the index's device.
 
+    Raises `InputError` for a key outside of 0 to 2**64 - 1, and for an index that is not int64.
+
     >>> streams(7, torch.tensor([3, 5]))[1] == streams(7, torch.tensor([5]))[0]
     tensor(True)
     """
     if index.dtype != torch.int64:
         raise InputError(f"index: got dtype {index.dtype}, expected int64 example indices")
-    return _mix64((index + 1) * _signed(GAMMA) + _signed(key))
+    return _mix64((index + 1) * _signed(GAMMA) + _signed(check_seed(key, name="seed or key")))
 
 
 def bits(stream: Int64[Tensor, "*n"], count: int, start: int = 0) -> Int64[Tensor, "*n {count}"]:

@@ -14,10 +14,12 @@ from elinvar import config, norm
 from elinvar.augment import RandAugment
 from elinvar.check import InputError
 from elinvar.cli import tuned
+from elinvar.cli.gain import Gain, same
 from elinvar.cli.main import main
 from elinvar.data import DataSet, hold_out, load, subset
 from elinvar.infer import Evaluation
 from elinvar.norm import Remembered
+from elinvar.norm.tuning.losses import loss_of
 from elinvar.objectives import CrossEntropy
 from elinvar.precision import Compute, Precision
 from elinvar.recipe import Infer, Model, Recipe, ViewSpec
@@ -244,7 +246,8 @@ def test_a_disk_that_refuses_leaves_nothing(
 
     monkeypatch.setattr(checkpoint, "save", full)
     out = tmp_path / "tuned"
-    assert main(["tune", str(source), "--precise", "500", "--out", str(out)]) == 2
+    command = ["tune", str(source), "--precise", "500", "--metric", "negative_log_likelihood", "--out", str(out)]
+    assert main(command) == 2
     assert "no space" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
@@ -259,7 +262,6 @@ def test_a_disk_that_refuses_leaves_nothing(
         (["--precise", "1"], "at least 2"),
         (["--examples", "0"], "at least 1"),
         (["--device", "cuda:77"], "cuda:77"),
-        (["--data", "digits"], "other images"),  # of another size
     ],
     ids=" ".join,
 )
@@ -271,6 +273,17 @@ def test_bad_input(
     assert text in line
     assert line.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_images_of_another_size_are_refused(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a size, images have that of the run; a run whose manifest names another was not trained on these."""
+    run = tmp_path / "run"
+    shutil.copytree(source, run)
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["origin"]["size"] += 4
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    assert main(["tune", str(run), "--data", "digits", "--out", str(tmp_path / "out")]) == 2
+    assert "other images" in capsys.readouterr().err
 
 
 def test_places_that_are_taken_and_runs_that_are_not_there(
@@ -312,3 +325,88 @@ def test_a_view_of_the_branch_that_predicts_is_needed(data: DataSet) -> None:
     )
     with pytest.raises(InputError, match="no view"):
         next(tuned.training_views(made, "main", torch.nn.Identity(), data.train, 10, Seeds(0), CPU))
+
+
+def test_what_its_own_interval_does_not_support_leaves_the_run_alone(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The lowest error of all gains less than two standard errors: no star, nothing written, and it says so.
+
+    Tried besides: the same for JSON; a supported gain; a model in memory by `norm.tune`; one image; images that chose
+    nothing, which agree or not; a written run that is not what was measured; an estimate of the search that is off.
+    """
+    out = tmp_path / "tuned"
+    command = ["tune", str(source), "--alphas", "0.05,0.1", "--precise", "500", "--out", str(out)]
+    assert main([*command, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["alpha"] > 0  # the lowest mean is another than that of the run
+    assert 0 < found["gain"] <= 1.96 * found["gain_error"]
+    assert found["interval"][0] <= 0 < found["interval"][1]
+    assert not found["supported"]
+    assert found["after"] is found["written"] is found["measured_again"] is None
+    assert not out.exists()
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert "*" not in said
+    assert "lowest" in said
+    assert "the interval does not lie above 0: the run stays as it is; nothing was written" in said
+    assert "which the run was not trained on" in said
+
+
+def test_every_candidate_shows_its_calibration_beside_its_error(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["tune", str(source), "--alphas", "0.1", "--metric", "negative_log_likelihood", "--precise", "500"]
+    assert main([*command, "--examples", "200", "--out", str(tmp_path / "a"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    first = found["curves"]["as trained"]["points"][0]
+    assert 100 * first["beside"]["error"] == pytest.approx(found["before"]["error"])
+    assert set(first["beside"]) == {"error", "overconfidence"}
+    assert found["supported"]
+    assert found["measured_again"]["nll"] == pytest.approx(found["after"]["nll"], rel=1e-6)
+    assert found["others"]["before"]["n"] == 197
+    assert found["others"]["gain"] == pytest.approx(found["others"]["before"]["nll"] - found["others"]["after"]["nll"])
+    assert main([*command, "--examples", "200", "--out", str(tmp_path / "b")]) == 0
+    said = capsys.readouterr().out
+    assert "* chosen" in said
+    assert "conf. - acc., %" in said
+    assert "on 197 other images of the same kind, which chose nothing" in said
+    assert "the gain there is as promised, within chance" in said
+    assert "as written and read again: error" in said
+
+
+def test_a_written_run_that_is_not_what_was_measured_is_told(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = tuned.write_run
+
+    def spoiled(out: Path, *rest: Any) -> None:
+        write(out, *rest)
+        (weights,) = out.rglob("weights.safetensors")
+        save_file({key: value * 0 if "fc" in key else value for key, value in load_file(weights).items()}, weights)
+
+    monkeypatch.setattr("elinvar.cli.tune.write_run", spoiled)
+    command = ["tune", str(source), "--alphas", "0.1", "--metric", "negative_log_likelihood", "--precise", "500"]
+    assert main([*command, "--out", str(tmp_path / "a")]) == 0
+    assert "the run that was written DIFFERS from what was found" in capsys.readouterr().out
+
+
+def test_gains_on_other_images_agree_within_the_chance_of_both() -> None:
+    draws = torch.Generator().manual_seed(0)
+    targets = torch.randint(0, 3, (400,), generator=draws)
+    before = torch.randn(400, 3, generator=draws)
+    better = before + 2 * torch.nn.functional.one_hot(targets, 3)
+    loss = loss_of("error")
+    gain, none = (
+        Gain.of((before, targets), (better, targets), loss),
+        Gain.of((before, targets), (before, targets), loss),
+    )
+    assert gain.supported
+    assert not none.supported
+    assert none.interval == (0.0, 0.0)
+    assert gain.agrees(gain)
+    assert not gain.agrees(none)
+    assert gain.mean == pytest.approx((gain.before.error - gain.after.error) / 100)
+    assert not Gain.of((before[:1], targets[:1]), (better[:1], targets[:1]), loss).supported  # of one image
+    assert same(gain.before, none.after)
+    assert not same(gain.before, gain.after)

@@ -211,15 +211,18 @@ def test_one_image_cannot_be_split(pictures: Path) -> None:
         read_folder(pictures / "train")
 
 
-def test_fingerprints_see_names_and_sizes(pictures: Path) -> None:
+def test_fingerprints_see_names_contents_and_crops(pictures: Path) -> None:
     split = train_of(pictures)
     before = split.fingerprint()
-    assert before == train_of(pictures, size=24).fingerprint()
+    assert before == train_of(pictures).fingerprint()
+    assert before != train_of(pictures, size=24).fingerprint()
     path = split.path(3)
-    with path.open("ab") as file:
-        file.write(b"x")
-    assert split.fingerprint() != before
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    assert train_of(pictures).fingerprint() != before
+    unread = train_of(pictures)
     renamed = path.rename(path.with_name("x.png"))
-    with pytest.raises(InputError, match=r"3\.png: No such file or directory; the folder changed while in use"):
-        split.fingerprint()
+    with pytest.raises(InputError, match=r"3\.png: No such file or directory; the data changed while in use"):
+        unread.fingerprint()
     assert renamed in [train_of(pictures).path(place) for place in range(5)]

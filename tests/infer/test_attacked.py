@@ -14,6 +14,7 @@ from elinvar import attacks, data, models, norm
 from elinvar.check import InputError
 from elinvar.infer import AttackPlan, Evaluation, Observer, Predictor, record
 from elinvar.infer.attacked import in_levels
+from elinvar.infer.identity import FEW
 from elinvar.precision import Compute, Precision
 from elinvar.recipe import Infer
 from elinvar.rng import Seeds, Source, streams
@@ -32,16 +33,16 @@ class Counting(nn.Module):
 
     def __init__(self, seed: int = 0, scale: float = 1.0) -> None:
         super().__init__()
-        self.gradients = self.looks = 0
+        self._gradients = self._looks = 0  # hidden: what a model counts is none of its settings
         self.scale = scale
         made = torch.randn(10, 192, generator=torch.manual_seed(seed))
         self.weight = nn.Parameter(made, requires_grad=False)
 
     def forward(self, images: Tensor) -> Tensor:
         if images.requires_grad:
-            self.gradients += len(images)
+            self._gradients += len(images)
         else:
-            self.looks += len(images)
+            self._looks += len(images)
         return self.scale * (unit(images).flatten(1) @ self.weight.T)
 
 
@@ -91,12 +92,12 @@ def test_it_is_written_and_read_again(tmp_path: Path) -> None:
 def test_a_second_call_computes_nothing(tmp_path: Path) -> None:
     model = Counting()
     first = judged(tmp_path, model)
-    model.gradients = model.looks = 0
+    model._gradients = model._looks = 0
     assert judged(tmp_path, model) == first
-    assert (model.gradients, model.looks) == (0, 0)
+    assert (model._gradients, model._looks) == (0, FEW)
     again = judged(tmp_path, model, fresh=True)
     assert again == first
-    assert model.gradients > 0
+    assert model._gradients > 0
 
 
 class Stop(Observer):
@@ -116,10 +117,11 @@ def test_an_interrupted_evaluation_goes_on_with_the_next_attack(tmp_path: Path) 
         judged(tmp_path, Counting(), attacks=plan, observer=Stop("PGD-10"))
     assert not (tmp_path / "evaluation.json").exists()
     kept = {path.name for path in (tmp_path / "evaluation").iterdir()}
-    assert kept == {f"attack-{name}.safetensors" for name in ("natural", "FGSM", "PGD-5", "PGD-10")}
+    done = ("natural", "FGSM", "PGD-5", "PGD-10")
+    assert kept == {"few.safetensors", *(f"attack-{name}.safetensors" for name in done)}
     rest = Counting()
     continued = judged(tmp_path, rest, attacks=plan)
-    assert (rest.gradients, rest.looks) == (30 * 20, 30)
+    assert (rest._gradients, rest._looks) == (30 * 20, FEW + 30)
     assert continued == judged(tmp_path / "whole", Counting(), attacks=plan)
 
 
@@ -142,7 +144,7 @@ def test_what_is_attacked_again(change: dict[str, Any], gradients: int, tmp_path
     model = Counting(seed=change.pop("model", 0))
     how = {"attacks": plan, **change}
     judged(tmp_path, model, **how)
-    assert model.gradients == gradients * (how["attacks"].images)
+    assert model._gradients == gradients * (how["attacks"].images)
 
 
 def test_other_test_images_are_attacked_anew(tmp_path: Path) -> None:
@@ -150,7 +152,7 @@ def test_other_test_images_are_attacked_anew(tmp_path: Path) -> None:
     judged(tmp_path, Counting(), attacks=plan)
     model = Counting()
     judged(tmp_path, model, attacks=plan, data=other)
-    assert model.gradients == 30 * GRADIENTS
+    assert model._gradients == 30 * GRADIENTS
 
 
 def test_progress_is_told_within_an_attack(tmp_path: Path) -> None:

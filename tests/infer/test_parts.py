@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from elinvar import data, metrics, models, shift
 from elinvar.infer import Evaluation, Generated, Observer, Predictor, record
+from elinvar.infer.identity import FEW
 from elinvar.infer.predictions import Predictions, scores
 from elinvar.precision import Compute, Precision
 from elinvar.recipe import Infer
@@ -66,12 +67,12 @@ def test_an_interrupted_evaluation_goes_on_to_the_same_numbers(whole: Evaluation
         judged(tmp_path, observer=Stop(1 + 5 * 3 + 2))  # in the middle of the fourth corruption
     kept = contents(tmp_path)
     assert set(kept) == {
-        f"{name}.safetensors" for name in ("predictions", "gaussian_noise", "shot_noise", "impulse_noise")
+        f"{name}.safetensors" for name in ("predictions", "few", "gaussian_noise", "shot_noise", "impulse_noise")
     }
     assert not (tmp_path / "evaluation.json").exists()
     rest = Counting(model())
     assert judged(tmp_path, rest) == whole
-    assert rest.images == 40 * 5 * 12, "what was kept is not predicted again"
+    assert rest.images == FEW + 40 * 5 * 12, "what was kept is not predicted again"
     assert {name: contents(tmp_path)[name] for name in kept} == kept
     assert not list(tmp_path.rglob("*.tmp"))
 
@@ -79,9 +80,9 @@ def test_an_interrupted_evaluation_goes_on_to_the_same_numbers(whole: Evaluation
 def test_every_image_goes_through_the_model_once_whatever_the_suites(tmp_path: Path) -> None:
     predictor = Counting(model())
     judged(tmp_path, predictor, suites=["clean", "corruptions", "extra", "calibration"])
-    assert predictor.images == 40 * (1 + 5 * 19)
+    assert predictor.images == FEW + 40 * (1 + 5 * 19)
     judged(tmp_path, predictor, suites=["clean", "corruptions"])
-    assert predictor.images == 40 * (1 + 5 * 19)
+    assert predictor.images == 2 * FEW + 40 * (1 + 5 * 19), "a few images are always predicted anew"
 
 
 def test_progress_counts_every_set_also_those_that_were_kept(tmp_path: Path) -> None:
@@ -120,7 +121,7 @@ def test_what_is_predicted_again(change: Callable[[Path], dict[str, Any]], image
     judged(tmp_path)
     how = {"predictor": Counting(model()), **change(tmp_path)}
     judged(tmp_path, **how)
-    assert how["predictor"].images == images
+    assert how["predictor"].images == FEW + images
 
 
 def other_frost() -> shift.FrostTextures:

@@ -1,6 +1,7 @@
 """Bins and gaps against slow, independent versions: plain Python, one prediction after the other."""
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 
 import pytest
@@ -12,10 +13,17 @@ from torch import Tensor
 from elinvar import metrics
 from elinvar.metrics import EqualMass, EqualSize, EqualWidth
 
-Bin = list[tuple[float, bool]]
+Bin = list[tuple[float, float]]
 
 
-def equal_size(confidence: list[float], correct: list[bool], size: int) -> list[Bin]:
+def in_tie(confidence: list[float], correct: Sequence[float]) -> list[float]:
+    """The accuracy of all predictions of the same confidence, for each of them."""
+    pairs = list(zip(confidence, correct, strict=True))
+    ties = {c: [right for other, right in pairs if other == c] for c in confidence}
+    return [sum(ties[c]) / len(ties[c]) for c in confidence]
+
+
+def equal_size(confidence: list[float], correct: Sequence[float], size: int) -> list[Bin]:
     ranked = [
         pair for _, pair in sorted(enumerate(zip(confidence, correct, strict=True)), key=lambda e: (e[1][0], e[0]))
     ]
@@ -25,7 +33,7 @@ def equal_size(confidence: list[float], correct: list[bool], size: int) -> list[
     return bins
 
 
-def equal_mass(confidence: list[float], correct: list[bool], count: int) -> list[Bin]:
+def equal_mass(confidence: list[float], correct: Sequence[float], count: int) -> list[Bin]:
     ranked = [
         pair for _, pair in sorted(enumerate(zip(confidence, correct, strict=True)), key=lambda e: (e[1][0], e[0]))
     ]
@@ -37,7 +45,7 @@ def equal_mass(confidence: list[float], correct: list[bool], count: int) -> list
     return bins
 
 
-def equal_width(confidence: list[float], correct: list[bool], count: int) -> list[Bin]:
+def equal_width(confidence: list[float], correct: Sequence[float], count: int) -> list[Bin]:
     """Intervals (lo, hi], the first with 0; float64 confidences, edges at the float64 number nearest to k / count."""
     bins: list[Bin] = [[] for _ in range(count)]
     for pair in zip(confidence, correct, strict=True):
@@ -110,8 +118,10 @@ def test_every_measure_equals_an_independent_loop(rows: list[tuple[float, bool]]
     confidence, correct = torch.tensor(c, dtype=torch.float64), torch.tensor(a)
     cases = (
         (EqualWidth(count), equal_width(c, a, count)),
-        (EqualSize(count), equal_size(c, a, count)),
-        (EqualMass(count), equal_mass(c, a, count)),
+        (EqualSize(count, ties="rows"), equal_size(c, a, count)),
+        (EqualMass(count, ties="rows"), equal_mass(c, a, count)),
+        (EqualSize(count), equal_size(c, in_tie(c, a), count)),
+        (EqualMass(count), equal_mass(c, in_tie(c, a), count)),
     )
     for binning, expected in cases:
         bins = metrics.reliability_bins(confidence, correct, binning=binning)

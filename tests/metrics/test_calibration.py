@@ -112,13 +112,16 @@ def test_order_does_not_matter_where_confidences_differ() -> None:
         assert measure(confidence[order], correct[order]) == pytest.approx(measure(confidence, correct), rel=1e-12)
 
 
-def test_equal_confidences_stay_in_order() -> None:
+def test_equal_confidences_stay_in_order_if_told_so() -> None:
     confidence = torch.full((300,), 0.5)
     correct = torch.arange(300) < 100
-    bins = metrics.reliability_bins(confidence, correct, binning=EqualSize(100))
+    bins = metrics.reliability_bins(confidence, correct, binning=EqualSize(100, ties="rows"))
     assert bins.accuracy.tolist() == [1.0, 0.0, 0.0]
-    bins = metrics.reliability_bins(confidence, correct, binning=EqualMass(2))
+    bins = metrics.reliability_bins(confidence, correct, binning=EqualMass(2, ties="rows"))
     assert bins.accuracy.tolist() == [pytest.approx(2 / 3), 0.0]
+    for binning in (EqualSize(100), EqualMass(2)):
+        bins = metrics.reliability_bins(confidence, correct, binning=binning)
+        assert bins.accuracy.tolist() == pytest.approx([1 / 3] * len(bins.count))
 
 
 def test_sharper_logits_are_overconfident() -> None:
@@ -164,8 +167,10 @@ def test_sums_are_exact_for_float32_input() -> None:
 def test_other_integers_serve_as_class_numbers(dtype: torch.dtype) -> None:
     probabilities = torch.rand(50, 4, generator=generator()).softmax(1)
     targets = torch.arange(50) % 4
-    for measure in (metrics.rms_calibration_error, metrics.brier_score, metrics.negative_log_likelihood):
+    for measure in (metrics.rms_calibration_error, metrics.brier_score):
         assert measure(probabilities, targets.to(dtype)) == measure(probabilities, targets)
+    logits, likelihood = probabilities.log(), metrics.negative_log_likelihood
+    assert likelihood(logits, targets.to(dtype)) == likelihood(logits, targets)
 
 
 def test_half_precision_probabilities_are_taken() -> None:

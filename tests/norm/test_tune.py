@@ -526,7 +526,7 @@ def test_outputs_that_are_no_logits_are_refused(model: nn.Sequential) -> None:
         def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
             return self.inner(x), x
 
-    with pytest.raises(InputError, match="made a tuple"):
+    with pytest.raises(InputError, match="returned a tuple"):
         norm.tune(Pair(model), held_out(100))
     with pytest.raises(InputError, match="expected logits"):
         norm.tune(model[:3], held_out(100))
@@ -538,3 +538,40 @@ def test_the_report_is_one_line(model: nn.Sequential) -> None:
     assert f"alpha {tuned.best.alpha:.4g}" in str(tuned)
     mixed = replace(tuned.best, weights={"main": 0.25, "aux": 0.75}, alpha=None)
     assert str(mixed) == "the model's own rule, 0.25 main + 0.75 aux"
+
+
+def test_a_gain_that_its_interval_does_not_support_changes_nothing(model: nn.Sequential) -> None:
+    tuned = norm.tune(model, held_out(300), alphas=(0.001,), apply=False)
+    best = replace(tuned.best, alpha=0.5, gain=0.006, gain_error=0.0088)  # as 0.60 ± 0.88 points
+    doubtful = replace(tuned, best=best)
+    assert not doubtful.supported
+    assert "which its 95 % interval does not support" in str(doubtful)
+    doubtful.apply()
+    assert all(isinstance(layer, nn.BatchNorm2d) for layer in model.modules() if hasattr(layer, "running_mean"))
+    sure = replace(tuned, best=replace(best, gain_error=0.003))
+    assert sure.supported
+    assert "does not support" not in str(sure)
+    doubtful.apply(anyway=True)
+    rules = [layer.policy.inference for layer in model.modules() if isinstance(layer, norm.Norm)]
+    assert rules == [norm.ExampleWeighted(0.5)] * len(rules)
+    assert rules
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_other_losses_are_told_beside_the_one_that_chooses(exact: bool, model: nn.Sequential) -> None:
+    """The same numbers as when they choose, but for candidates that are interpolated."""
+    batches = held_out(1500)
+    names = ("error", "negative_log_likelihood")
+    found = norm.tune(model, batches, beside=(*names, "overconfidence"), exact=exact, refine=False, apply=False)
+    for name in names:
+        alone = norm.tune(model, batches, metric=name, exact=True, refine=False, apply=False)
+        for point, other in zip(found.curve, alone.curve, strict=True):
+            sampled = point.approximation > 0  # of far candidates one example in 16 is computed
+            assert point.beside[name] == pytest.approx(other.value, rel=0.25 if sampled else 1e-9, abs=1e-9)
+    assert [point.beside["error"] for point in found.curve] == [point.value for point in found.curve]
+    logits, targets = evaluated(model, batches)
+    confidence, predicted = logits.double().softmax(1).max(1)
+    expected = float(confidence.mean() - (predicted == targets).double().mean())
+    assert found.before.beside["overconfidence"] == pytest.approx(expected, abs=1e-6)
+    with pytest.raises(InputError, match="unknown loss 'eror'"):
+        norm.tune(model, batches, beside=("eror",), apply=False)

@@ -13,8 +13,8 @@ from elinvar.check import InputError
 from elinvar.infer.evaluation import Attacks, FromSource, UnderAttack
 from elinvar.report import RunResult, attack_tables, doubts, headline, verdict, write_report
 from elinvar.report.attacked import black_box, white_box
+from elinvar.report.grouping import by_recipe
 from elinvar.report.logit_chart import density, logit_histograms
-from elinvar.report.result import by_recipe
 from elinvar.report.table import Table
 
 Make = Callable[..., RunResult]
@@ -75,7 +75,8 @@ def test_the_white_box_is_a_mean_over_seeds(runs: list[RunResult]) -> None:
     assert cell(table, "All attacks together", "a") == "41.0 ± 2.8"
     assert "1,000 of 10,000 test images" in table.notes[0]
     assert "± 1.6 points (one standard error)" in table.notes[0]
-    assert "PGD-1000 and SPSA were left out" in table.notes[-1]
+    assert "PGD-1000 and SPSA were left out" in table.notes[-2]
+    assert table.notes[-1].startswith("Mean ± sample standard deviation over n runs")
 
 
 def test_attacks_on_fewer_images_say_so(make: Make) -> None:

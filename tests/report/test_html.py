@@ -166,7 +166,8 @@ def test_a_hundred_classes_and_many_recipes_make_a_page(make: Make, tmp_path: Pa
 
 def test_what_differs_between_runs_is_told_apart(make: Make, tmp_path: Path) -> None:
     runs = [make("a", seed) for seed in range(3)]
-    runs[2] = replace(runs[2], manifest={**runs[2].manifest, "commit": "changed+"}, recipe_yaml="name: other\n")
+    written = f"{runs[2].recipe_yaml}# by another version\n"
+    runs[2] = replace(runs[2], manifest={**runs[2].manifest, "commit": "changed+"}, recipe_yaml=written)
     write_report(tmp_path / "mixed.html", runs)
     words = Page(tmp_path / "mixed.html").words
     assert "changed+ a (seed 2)" in words

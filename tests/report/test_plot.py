@@ -13,8 +13,9 @@ import pytest
 from elinvar.infer.evaluation import Reliability
 from elinvar.report import RunResult, plot
 from elinvar.report.canvas import Chart
+from elinvar.report.grouping import by_recipe
 from elinvar.report.palette import PALETTE, style
-from elinvar.report.result import by_recipe, label
+from elinvar.report.result import label
 from elinvar.report.training_chart import panels, training_curves
 
 Make = Callable[..., RunResult]

@@ -67,7 +67,10 @@ def test_each_suite_has_a_table(runs: list[RunResult]) -> None:
     assert [row.text for row in frequencies.rows][:3] == ["All frequencies", "Low frequencies", "High frequencies"]
     assert cell(calibration, "Clean: confidence minus accuracy, %", "b") == "-5.00"
     assert cell(calibration, "Severity 5: RMS calibration error, %", "b") == "2.00"
-    assert calibration.notes == ("Under corruptions: mean over 15 corruptions of the benchmark.",)
+    assert calibration.notes[0].startswith("Under corruptions: mean over 15 corruptions of the benchmark, of all")
+    assert all(
+        table.notes[-1].startswith("Mean ± sample standard deviation over n runs") for table in suite_tables(runs)
+    )
     assert cell(headline(runs), "b", "mean flip probability, %") == "0.50"
 
 

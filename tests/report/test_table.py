@@ -1,8 +1,10 @@
 """Tables: the numbers are the runs', each has its n, and names from strangers stay text."""
 
 import io
+import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from rich.console import Console
 from scipy import stats
 
 from elinvar.check import InputError
+from elinvar.infer import Evaluation
 from elinvar.report import RunResult, headline, per_corruption, verdict
 from elinvar.report.table import Table
 
@@ -30,12 +33,12 @@ def test_headline_holds_mean_and_standard_deviation_of_the_runs(pair: list[RunRe
         expected = {
             "clean error, %": ([run.clean.error for run in runs], 2),
             "mean corruption error, %": ([shift.mean["error"] for shift in shifts], 2),
-            "NLL clean": ([run.clean.nll for run in runs], 3),
-            "NLL corrupted": ([shift.mean["nll"] for shift in shifts], 3),
+            "NLL clean, nats": ([run.clean.nll for run in runs], 3),
+            "NLL corrupted, nats": ([shift.mean["nll"] for shift in shifts], 3),
             "RMS calibration error clean, %": ([run.clean.rms_calibration for run in runs], 2),
             "RMS calibration error corrupted, %": ([shift.mean["rms_calibration"] for shift in shifts], 2),
-            "Brier clean": ([run.clean.brier for run in runs], 3),
-            "Brier corrupted": ([shift.mean["brier"] for shift in shifts], 3),
+            "Brier clean (top label, 0 to 1)": ([run.clean.brier for run in runs], 3),
+            "Brier corrupted (top label, 0 to 1)": ([shift.mean["brier"] for shift in shifts], 3),
         }
         assert [column.text for column in table.columns] == list(expected)
         for column, (values, decimals) in expected.items():
@@ -67,7 +70,9 @@ def test_one_run_each_claims_nothing(make: Make) -> None:
     assert all("±" not in text for texts in table.texts() for text in texts)
     assert [str(row) for row in table.rows] == ["standard (n=1)", "augmix (n=1)"]
     assert "one run (n=1) has no standard deviation" in table.notes[0]
-    assert table.notes[1:] == ("Means under corruptions: 15 corruptions x 5 severities.",)
+    assert table.notes[1] == "Means under corruptions: 15 corruptions x 5 severities."
+    assert table.notes[2].startswith("A calibration error is that of all severities of a corruption taken together")
+    assert len(table.notes) == 3
     assert "may be chance" in verdict(runs)[1]
 
 
@@ -79,7 +84,7 @@ def test_more_than_two_recipes_give_no_interval(make: Make) -> None:
 
 def test_without_shift_nothing_is_said_about_it(make: Make) -> None:
     runs = [make(name, seed, corruptions=()) for name in ("a", "b") for seed in range(2)]
-    assert [column.text for column in headline(runs).columns][:2] == ["clean error, %", "NLL clean"]
+    assert [column.text for column in headline(runs).columns][:2] == ["clean error, %", "NLL clean, nats"]
     assert per_corruption(runs) is None
     assert verdict(runs)[-1] == "Nothing was judged under shift, so nothing is said about it."
     assert verdict([*runs[:2], make("b", 0)])[-1] == "No run of a was judged under shift, so nothing is said about it."
@@ -154,3 +159,27 @@ def test_numbers_that_cannot_stand_together_are_refused(make: Make) -> None:
     uneven.evaluation.shift.errors["fog"].pop()
     with pytest.raises(InputError, match=r"\[4, 5\] severities"):
         headline([uneven])
+
+
+def test_every_table_says_what_its_spread_is_over(pair: list[RunResult], make: Make) -> None:
+    """Tried: headline, per corruption, one run of one recipe, the page, and the JSON of an evaluation."""
+    over = "Mean ± sample standard deviation over n runs"
+    for table in (headline(pair), per_corruption(pair)):
+        assert table is not None
+        assert any(note.startswith(over) for note in table.notes)
+    alone = headline([make("a", 0)])
+    assert "one run (n=1) has no standard deviation" in alone.notes[0]
+    forms = [column.text for column in headline(pair).columns if "Brier" in column.text]
+    assert forms == ["Brier clean (top label, 0 to 1)", "Brier corrupted (top label, 0 to 1)"]
+
+
+def test_an_evaluation_says_what_its_numbers_mean(make: Make, tmp_path: Path) -> None:
+    found = make("a", 0).evaluation
+    found.save(tmp_path / "evaluation.json")
+    held = json.loads((tmp_path / "evaluation.json").read_text())
+    assert held["meaning"]["brier"].startswith("top label, 0 to 1")
+    assert held["meaning"]["calibration.brier"].startswith("all classes, 0 to 2")
+    assert Evaluation.read(tmp_path / "evaluation.json") == found
+    del held["meaning"]  # as older versions wrote it
+    (tmp_path / "older.json").write_text(json.dumps(held))
+    assert Evaluation.read(tmp_path / "older.json") == found

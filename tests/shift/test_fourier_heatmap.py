@@ -235,7 +235,7 @@ def test_mistakes_are_answered() -> None:
     with pytest.raises(InputError, match=r"divide 0\.\.255 images"):
         heatmap(predict, 4 * GREY, ZEROS)
     for bad in (lambda images: torch.zeros(3, 2), lambda images: images, lambda images: None):
-        with pytest.raises(InputError, match="the model gave"):
+        with pytest.raises(InputError, match="the model returned"):
             heatmap(bad, GREY, ZEROS)
     with pytest.raises(InputError, match="bandwidths: got none"):
         low_pass_curve(predict, GREY, ZEROS, bandwidths=[])

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..check import InputError
+from ..outputs import warning_once
 from ..rng import fresh_key, streams
 from .estimator import Autograd, Estimator
 from .goal import Goal
@@ -18,6 +19,7 @@ from .rules import Rule
 from .search import Search
 from .still import Mode, still
 from .threat import Bounds, Threat
+from .units import check_lengths, check_units
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +44,9 @@ class Attack:
 
     An attack is called with a model, images and targets: see `__call__`, or the functions `fgsm`, `pgd` and `spsa`.
 
-    Raises `InputError` for counts below 1 (steps: 0), bounds in the wrong order, and restarts of an attack that
-    draws nothing.
+    Raises `InputError` for counts below 1 (steps: 0), bounds in the wrong order, restarts of an attack that draws
+    nothing, and sizes in another unit than the images (eps, step or delta beyond the bounds: 8 for 8/255). Warns of an
+    eps that turns every image into grey.
 
     >>> from elinvar.attacks import L2, Steepest
     >>> Attack(threat=L2(0.5), steps=10, rule=Steepest(step=0.125)).random_start
@@ -71,6 +74,7 @@ class Attack:
             raise InputError(f"bounds: got {self.bounds}, expected the lowest value of an image, then the highest")
         if self.restarts > 1 and not (self.random_start or self.estimator.draws):
             raise InputError(f"{self.restarts} restarts from the same point give one result; set random_start=True")
+        check_units(self.threat, self.rule, self.estimator, self.bounds)
 
     def __call__(
         self,
@@ -103,9 +107,10 @@ class Attack:
 
         Raises `InputError` for images that are not floating point or leave the bounds (uint8 among them), for shapes
         that do not fit, logits that are not (N, K) or have no gradient, and early stops in mode "batch", where who
-        leaves would change the statistics of those who stay.
+        leaves would change the statistics of those who stay. Warns of a model that returns probabilities.
         """
         check_images(images, self.bounds)
+        check_lengths(self.threat, self.rule, self.bounds, images[0].numel() if len(images) else 1)
         check_targets(targets, len(images))
         check_keys(keys, len(images))
         if self.early_stop and mode == "batch":
@@ -114,7 +119,8 @@ class Attack:
             if not len(images):
                 return images.detach().clone()
             streams_ = streams(fresh_key(), torch.arange(len(images))) if keys is None else keys
-            goal = Goal(forward or _callable(model), _plain(targets).to(images.device), named(self.loss), self.targeted)
+            says = warning_once(forward or _callable(model))
+            goal = Goal(says, _plain(targets).to(images.device), named(self.loss), self.targeted)
             return self._search()(goal, _attackable(images), streams_.to(images.device))
 
     def _search(self) -> Search:

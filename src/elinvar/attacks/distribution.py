@@ -1,5 +1,6 @@
 """How logits are spread: what regularizers of logits change, and what fools attacks."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -20,7 +21,8 @@ class Distribution:
     infinite    how many are not finite
     edges       len(counts) + 1 edges of equal intervals from `low` to `high`
     counts      logits in each interval, the upper edge counting only in the last one
-    margin      mean over the images of the largest logit minus the second largest
+    margin      mean over the images of the largest logit minus the second largest, of images where both are finite;
+                NaN if there is no such image
     """
 
     values: int
@@ -45,7 +47,8 @@ class Distribution:
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> "Distribution":
         """What `to_dict` gave."""
-        return cls(**{**raw, "edges": tuple(raw["edges"]), "counts": tuple(raw["counts"])})
+        margin = math.nan if raw["margin"] is None else raw["margin"]  # JSON has no NaN
+        return cls(**{**raw, "margin": margin, "edges": tuple(raw["edges"]), "counts": tuple(raw["counts"])})
 
     @classmethod
     def of(cls, logits: Float[Tensor, "n classes"], *, bins: int = 50) -> "Distribution":
@@ -66,6 +69,7 @@ class Distribution:
             raise InputError(f"no finite logit among {wide.numel()}: there is no distribution to show")
         counts, edges = torch.histogram(finite, bins)
         best = wide.topk(2, 1).values
+        apart = (best[:, 0] - best[:, 1])[best.isfinite().all(1)]
         return cls(
             values=wide.numel(),
             mean=finite.mean().item(),
@@ -75,5 +79,5 @@ class Distribution:
             infinite=wide.numel() - len(finite),
             edges=tuple(edges.tolist()),
             counts=tuple(int(count) for count in counts.tolist()),
-            margin=(best[:, 0] - best[:, 1]).mean().item(),
+            margin=apart.mean().item() if len(apart) else math.nan,
         )

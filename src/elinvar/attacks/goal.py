@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from ..check import InputError
+from ..outputs import logits_of, undecided
 from .losses import Loss, class_numbers
 
 
@@ -37,11 +38,7 @@ class Goal:
 
     def logits(self, points: Float[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
         """What the model says, in the gradient mode of the caller."""
-        logits = self.forward(points)
-        if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(points):
-            came = f"a tensor of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
-            raise InputError(f"the model returned {came} for {len(points)} images, expected logits ({len(points)}, K)")
-        return logits
+        return logits_of(self.forward(points), len(points))
 
     def look(self, points: Float[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
         """What the model says, without a graph."""
@@ -59,10 +56,10 @@ class Goal:
         return -value if self.targeted else value
 
     def reached(self, logits: Float[Tensor, "n classes"]) -> Bool[Tensor, " n"]:
-        """Which examples are where the attack wants them. Logits with NaN decide nothing: they are misclassified."""
-        largest, decided = logits.detach().max(1)
-        hit = decided == class_numbers(self.targets)
-        return hit & ~largest.isnan() if self.targeted else ~hit | largest.isnan()
+        """Which examples are where the attack wants them. `undecided` logits are misclassified, and at no class."""
+        hit = logits.detach().argmax(1) == class_numbers(self.targets)
+        lost = undecided(logits)
+        return hit & ~lost if self.targeted else ~hit | lost
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..check import InputError
+from ..check import InputError, channels_last_hint, warn_of_dark
 from .exact import within
 from .threat import Bounds
 
@@ -21,6 +21,8 @@ def check_images(images: Any, bounds: Bounds) -> None:
         raise InputError(
             f"images: got shape {tuple(images.shape)}, expected (N, C, H, W); for one image use image.unsqueeze(0)"
         )
+    if hint := channels_last_hint(images.shape):
+        raise InputError(f"images: got shape {tuple(images.shape)}, expected (N, C, H, W); {hint}")
     if images.dtype == torch.uint8:
         raise InputError(
             "images: got dtype torch.uint8, expected floating point: adversarial changes lie between levels; "
@@ -36,6 +38,7 @@ def check_images(images: Any, bounds: Bounds) -> None:
                 f"images: values span [{low:.4g}, {high:.4g}], expected finite values in {list(bounds)}; divide "
                 "0..255 images by 255, leave standardization to the model's first layer, or say bounds="
             )
+        warn_of_dark(high, low, bounds)
 
 
 def check_targets(targets: Any, count: int) -> None:

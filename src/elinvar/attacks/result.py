@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ..outputs import undecided, wrong
 from .attack import Attack
 from .distribution import Distribution
 
@@ -16,17 +17,19 @@ class Result:
     attack    None: the images as they are
     correct   (n,) which are classified correctly
     logits    of those images; None where no logit is finite
+    not_finite   how many images have NaN or infinite logits; they are misclassified
     """
 
     attack: Attack | None
     correct: Bool[Tensor, " n"]
     logits: Distribution | None
+    not_finite: int = 0
 
     @classmethod
     def of(cls, attack: Attack | None, logits: Float[Tensor, "n classes"], targets: Tensor) -> "Result":
         """The result of an attack after which the model says `logits`."""
         spread = Distribution.of(logits) if bool(logits.isfinite().any()) else None
-        return cls(attack, right(logits, targets), spread)
+        return cls(attack, right(logits, targets), spread, int(undecided(logits).sum()))
 
     @property
     def n(self) -> int:
@@ -41,5 +44,4 @@ class Result:
 
 def right(logits: Float[Tensor, "n classes"], targets: Tensor) -> Bool[Tensor, " n"]:
     """Which logits are largest at the target; those with NaN decide nothing."""
-    largest, decided = logits.max(1)
-    return (decided == targets.to(logits.device)) & ~largest.isnan()
+    return ~wrong(logits, targets)

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from ..objectives import cross_entropy
+from ..outputs import logits_of
 from ..rng import Seeds, Source, streams
 from ..views import Batch, unit
 from .attack import Attack
@@ -50,7 +51,7 @@ class Subject:
     def logits(self, images: Tensor) -> Float[Tensor, "n classes"]:
         """Logits on the CPU."""
         with still(self.model, branch=self.branch), unrecorded():
-            return (self.forward or self.model)(unit(images)).float().cpu()
+            return logits_of((self.forward or self.model)(unit(images)), len(images)).float().cpu()
 
     def outcome(self, attack: Attack | None, batches: Iterable[Batch], seed: int, tell: Tell | None = None) -> Outcome:
         """What the model says about the images of all batches under an attack; see `shown`."""

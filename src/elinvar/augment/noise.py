@@ -18,7 +18,15 @@ from .seeds import seed
 Space = Literal["pixel", "normalized"]
 
 
+STRONGEST = 10.0  # of noise, in units of [0, 1] images: beyond it strengths are in levels of 255
+
+
 def _check(name: str, value: float) -> None:
+    if value > STRONGEST and math.isfinite(value):
+        raise InputError(
+            f"{name}: got {value:g}, expected at most {STRONGEST:g}, for pixels in [0, 1]; for levels of 255 say "
+            f"{value:g}/255"
+        )
     if not (value >= 0 and math.isfinite(value)):
         raise InputError(f"{name}: got {value}, expected a number from 0 on, for pixels in [0, 1]")
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..check import InputError
 from .ops import BY_CODE
+from .seeds import SEEDS
 
 SHOWN = 8
 
@@ -70,7 +71,10 @@ class Program:
         return replace(self, ops=self.ops.to(device), args=self.args.to(device), weights=weights)
 
     def check(self) -> None:
-        """Raise `InputError` unless operations are known, have all their parameters, and these are finite numbers."""
+        """Raise `InputError` unless operations are known, have all their parameters, and these are finite numbers.
+
+        A seed is a whole number below 2**24: another would be cut to one of these.
+        """
         if not self.ops.numel():
             return
         low, high = (int(value) for value in torch.aminmax(self.ops))
@@ -84,6 +88,13 @@ class Program:
             )
         if not bool(torch.isfinite(self.args).all()):
             raise InputError("program: got a parameter that is not a finite number")
+        for code in codes:
+            if "seed" in (names := BY_CODE[code].parameters):
+                seeds = self.args[..., names.index("seed")][self.ops == code]
+                if not bool(((seeds >= 0) & (seeds < SEEDS) & (seeds == seeds.floor())).all()):
+                    raise InputError(
+                        f"program: got a seed of {BY_CODE[code].name} outside of the whole numbers below 2**24"
+                    )
 
     def describe(self, row: int) -> str:
         """The program of one example in words.

@@ -13,7 +13,7 @@ from jaxtyping import Float32, Int32, Int64
 from torch import Tensor
 
 from ..check import InputError, unknown
-from ..rng import bits, fold, streams, uniform
+from ..rng import bits, check_seed, fold, streams, uniform
 from .base import Programmed
 from .fill import GREY, Fill, fill_values
 from .levels import ORIGINAL_LEVELS, PYTORCH_RANDAUGMENT_LEVELS, TORCHVISION_LEVELS, TPU_LEVELS, Levels
@@ -159,10 +159,10 @@ def sample_policies(
     Drawn once, before training, and kept: each policy is a branch of its own. A larger `count` with the same key adds
     policies to those of a smaller one.
 
-    key   any whole number, as of `elinvar.rng.Seeds.key`
+    key   0 to 2**64 - 1, as of `elinvar.rng.Seeds.key`
     like  the other settings; None: those of `RandAugment()`
 
-    Raises `InputError` if the grid has less than `count` pairs.
+    Raises `InputError` if the grid has less than `count` pairs, and for a key outside its range.
 
     Source   Li et al., A2-Aug, CVPR workshops 2023, sections 4 and 5: 4 policies on CIFAR, 3 on ImageNet, from
              RandAugment's search space, which it counts as 10 by 10: `n=range(1, 11), m=range(1, 11)` with
@@ -176,6 +176,6 @@ def sample_policies(
     grid = sorted(set(product(n, m)))
     if not 0 <= count <= len(grid):
         raise InputError(f"count: got {count} policies, expected at most {len(grid)}, the pairs of n and m")
-    order = bits(streams(fold(key, "policies"), torch.arange(len(grid))), 1)[:, 0].argsort()
+    order = bits(streams(fold(check_seed(key, name="key"), "policies"), torch.arange(len(grid))), 1)[:, 0].argsort()
     like = like or RandAugment()
     return tuple(replace(like, n=n_, m=m_) for n_, m_ in (grid[place] for place in order[:count].tolist()))

@@ -11,6 +11,7 @@ from ..data import write_corrupted
 from .options import (
     add_frost,
     add_size,
+    add_verify,
     data_forms,
     frost,
     load,
@@ -77,6 +78,7 @@ def run(arguments: Sequence[str]) -> int:
     made.add_argument("--split", type=str, default="test", help="test, or train")
     made.add_argument("--layout", type=str, default=None, help="npy or folder; default: npy up to 64 pixels")
     add_size(made)
+    add_verify(made)
     made.add_argument("--seed", type=int, default=0, help="of all random draws")
     add_frost(made)
     options = made.parse_args(list(arguments))
@@ -84,7 +86,8 @@ def run(arguments: Sequence[str]) -> int:
     names, severities, textures = chosen(options.corruptions), _levels(options.severities), frost(options.frost_dir)
     if options.split not in ("test", "train"):
         raise unknown("split", options.split, ("test", "train"))
-    console, data, target = progress_console(), load(options.src, size=options.size), Path(options.dst)
+    console, target = progress_console(), Path(options.dst)
+    data = load(options.src, size=options.size, verify=options.verify)
     with bar(console) as progress:
         watch = PiecesBar(progress, target.name)
         manifest = write_corrupted(

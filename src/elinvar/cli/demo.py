@@ -1,10 +1,11 @@
 """`elinvar demo`: the main job on the embedded data, in minutes, with a verdict."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from ..augment import PadCrop
+from ..check import InputError
 from ..data import load
 from ..infer import Evaluation
 from ..precision import Compute
@@ -38,6 +39,8 @@ def run(arguments: Sequence[str]) -> int:
     made.add_argument("--out", type=str, default="runs/demo", help="where runs and the report go")
     add_device(made)
     options = made.parse_args(list(arguments))
+    if options.seeds < 1:
+        raise InputError(f"--seeds: got {options.seeds}, expected at least 1")
 
     console, where, data = progress_console(), device(options.device), load("digits")
     results = []
@@ -65,7 +68,7 @@ def run(arguments: Sequence[str]) -> int:
     report = Path(options.out) / "report.html"
     write_report(report, results, samples=sample_sheet(data.test))
     if options.json:
-        write_json([asdict(item.evaluation) for item in results])
+        write_json([item.evaluation.to_dict() for item in results])
     else:
         output_console().print(headline(results).to_rich())
         say(console, f"report: {report}")

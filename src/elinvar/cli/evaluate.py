@@ -1,18 +1,20 @@
 """`elinvar evaluate`: judge runs, files of weights and importable models, clean, under shift and under attack."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from rich.progress import Progress
 
-from ..check import InputError
+from ..check import InputError, unknown
 from ..infer import DEFAULT, SUITES, black_box
 from ..precision import Precision
 from ..report import RunResult, attack_tables, doubts, headline, write_report
-from ..report.result import by_recipe
+from ..report.grouping import by_recipe
 from .attacking import add_attacks, plan
+from .candidates import OUTPUTS, is_importable, is_weights
 from .judging import Judged, SetsBar, Wanted, judged
 from .options import (
     Parser,
@@ -20,6 +22,7 @@ from .options import (
     add_frost,
     add_size,
     add_subset,
+    add_verify,
     data_forms,
     output_console,
     parser,
@@ -59,6 +62,7 @@ def _parser() -> Parser:
     )
     add_size(made)
     add_subset(made)
+    add_verify(made)
     made.add_argument(
         "--corrupted", type=str, default=None, metavar="DIR",
         help="corrupted images from files: CIFAR-10-C, CIFAR-100-C, ImageNet-C, or what 'elinvar corrupt' wrote; "
@@ -79,6 +83,10 @@ def _parser() -> Parser:
     )  # fmt: skip
     made.add_argument("--model", type=str, default=None, help="weights: their model, by name or package.module:factory")
     made.add_argument(
+        "--weights-key", type=str, default=None, metavar="KEY",
+        help="weights: under which key of the file they are, as model_ema or state_dict.student, if several fit",
+    )  # fmt: skip
+    made.add_argument(
         "--option", action="append", type=str, default=[], metavar="NAME=VALUE", help="an option of that model"
     )
     made.add_argument(
@@ -89,6 +97,10 @@ def _parser() -> Parser:
     made.add_argument(
         "--std", type=str, default=None, metavar="R,G,B", help="other models: what their images are then divided by"
     )
+    made.add_argument(
+        "--outputs", type=str, default="logits", metavar="KIND",
+        help="other models: what they return, logits or probabilities, of which the logarithm is taken",
+    )  # fmt: skip
     made.add_argument("--name", type=str, default=None, help="another model's name in the report")
     made.add_argument("--out", type=str, default="runs/evaluated", help="where other models' findings go")
     made.add_argument("--precision", type=str, default="float32", help="other models: float32, bfloat16 or auto")
@@ -102,6 +114,9 @@ def run(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(list(arguments))
     if options.precision not in set(Precision):
         raise InputError(f"--precision: got {options.precision!r}, expected {', '.join(Precision)}")
+    if options.outputs not in OUTPUTS:
+        raise unknown("kind of outputs", options.outputs, OUTPUTS)
+    _check_for_others(options)
     if options.name is not None and len(options.runs) > 1:
         raise InputError(f"--name: names one model, and {len(options.runs)} are given")
     suites = words(options.suites)
@@ -122,7 +137,7 @@ def run(arguments: Sequence[str]) -> int:
     if options.report is not None:
         write_report(Path(options.report), results, samples=done[-1].samples)
     if options.json:
-        write_json([asdict(item.evaluation) for item in results])
+        write_json([item.evaluation.to_dict() for item in results])
     else:
         shown = output_console()
         for table in (headline(results), *attack_tables(results)):
@@ -132,6 +147,17 @@ def run(arguments: Sequence[str]) -> int:
             say(shown, f"{name} may hide gradients. {text}")
         say(console, f"report: {options.report or done[-1].page}")
     return 0
+
+
+def _check_for_others(options: Any) -> None:
+    """Raise `InputError` for options of other models where only runs are given, which have their own settings."""
+    if any(is_weights(source) or is_importable(source) for source in options.runs):
+        return
+    given = [name for name in ("model", "option", "mean", "std", "weights_key") if getattr(options, name)]
+    given += ["outputs"] if options.outputs != OUTPUTS[0] else []
+    if given:
+        option = given[0].replace("_", "-")
+        raise InputError(f"--{option}: is for weights and importable models, and only runs are given")
 
 
 def _black_boxes(done: Sequence[Judged], wanted: Wanted, progress: Progress) -> list[RunResult]:

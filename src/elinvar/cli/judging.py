@@ -12,7 +12,7 @@ from rich.progress import Progress, TaskID
 
 from .. import config, shift
 from ..check import InputError
-from ..data import DataSet, match_classes, read_corrupted, read_perturbed
+from ..data import DATASETS, DataSet, match_classes, read_corrupted, read_perturbed
 from ..data.matching import SUBSET_OPTION, few, some_classes
 from ..infer import (
     AttackPlan,
@@ -86,25 +86,26 @@ def result(run: Run, evaluation: Evaluation) -> RunResult:
 
 
 @cache
-def loaded(spec: str, size: int | None) -> DataSet:
-    return load(spec, size=size)
+def loaded(spec: str, size: int | None, verify: bool = False) -> DataSet:
+    return load(spec, size=size, verify=verify)
 
 
 @cache
-def _images(data: DataSet, corrupted: str | None, frost_dir: str | None) -> CorruptedImages:
+def _images(data: DataSet, corrupted: str | None, frost_dir: str | None, verify: bool = False) -> CorruptedImages:
     if corrupted is None:
         return Generated(data.test, frost(frost_dir))
     if frost_dir is not None:
         raise InputError("--frost-dir: is for images that are generated; the files of --corrupted have their frost")
     stored = None if data.match is None else data.match.stored
-    return Published(read_corrupted(Path(corrupted), classes=data.classes, clean=data.test, stored=stored))
+    files = read_corrupted(Path(corrupted), classes=data.classes, clean=data.test, stored=stored, verify=verify)
+    return Published(files)
 
 
 @cache
-def _sequences(data: DataSet, perturbed: str | None) -> PerturbedImages:
+def _sequences(data: DataSet, perturbed: str | None, verify: bool = False) -> PerturbedImages:
     if perturbed is None:
         return GeneratedFrames(data.test)
-    return PublishedFrames(read_perturbed(Path(perturbed), classes=data.classes, clean=data.test))
+    return PublishedFrames(read_perturbed(Path(perturbed), classes=data.classes, clean=data.test, verify=verify))
 
 
 @cache
@@ -119,24 +120,36 @@ def _sample_sheet(data: DataSet, images: CorruptedImages) -> SampleSheet:
     return sample_grid(some.images, corrupted)
 
 
-def opened(spec: str | None, run: Run, size: int | None = None, *, subset: bool = False, own: bool = False) -> DataSet:
-    """The data set `spec`, or that of the run, with the class numbers of the run; each is read once. See `matched`."""
-    return _told(data := _found(spec, run, size), matched(run, data, subset=subset, own=own))
+def opened(
+    spec: str | None,
+    run: Run,
+    size: int | None = None,
+    *,
+    subset: bool = False,
+    own: bool = False,
+    verify: bool = False,
+) -> DataSet:
+    """The data set `spec`, or that of the run, with the class numbers of the run; each is read once.
+
+    size          None: that of the run
+    subset, own   see `matched`
+    """
+    data = _found(spec, run, size, verify)
+    found = matched(run, data, subset=subset, own=own)
+    tell(found.notes[len(data.notes) :])
+    return found
 
 
-def _told(before: DataSet, data: DataSet) -> DataSet:
-    tell(data.notes[len(before.notes) :])
-    return data
-
-
-def _found(spec: str | None, run: Run, size: int | None) -> DataSet:
-    origin = run.manifest().get("origin")
-    if spec is not None:
-        return loaded(spec, size)
-    if isinstance(origin, dict) and isinstance(origin.get("spec"), str):
-        size = origin.get("size")
-        return loaded(origin["spec"], size if isinstance(size, int) else None)
-    raise InputError(f"{run.path}: its manifest does not say what it was trained on; name it with --data")
+def _found(spec: str | None, run: Run, size: int | None, verify: bool) -> DataSet:
+    told = run.manifest().get("origin")
+    origin = told if isinstance(told, dict) else {}
+    spec = origin.get("spec") if spec is None else spec
+    if not isinstance(spec, str):
+        raise InputError(f"{run.path}: its manifest does not say what it was trained on; name it with --data")
+    kind = DATASETS.get(spec.partition(":")[0])
+    if size is None and kind is not None and kind.sized:
+        size = origin["size"] if isinstance(origin.get("size"), int) else None
+    return loaded(spec, size, verify)
 
 
 @dataclass(frozen=True)
@@ -152,8 +165,8 @@ class Wanted:
         options = self.options
         return {
             "suites": self.suites,
-            "images": _images(data, options.corrupted, options.frost_dir),
-            "sequences": _sequences(data, options.perturbed),
+            "images": _images(data, options.corrupted, options.frost_dir, options.verify),
+            "sequences": _sequences(data, options.perturbed, options.verify),
             "attacks": self.plan,
             "fresh": options.fresh,
         }
@@ -186,7 +199,9 @@ def judged(source: str, wanted: Wanted, progress: Progress, branch: str | None =
     options, data = wanted.options, made.data
     if made.result.evaluation.shift is None:
         return made
-    return replace(made, samples=_sample_sheet(data, _images(data, options.corrupted, options.frost_dir)))
+    return replace(
+        made, samples=_sample_sheet(data, _images(data, options.corrupted, options.frost_dir, options.verify))
+    )
 
 
 def _inference(branch: str) -> Infer:
@@ -204,7 +219,7 @@ def _inference(branch: str) -> Infer:
 def _run(run: Run, wanted: Wanted, progress: Progress, branch: str | None) -> Judged:
     """Judge a run of `elinvar train`."""
     options = wanted.options
-    data = opened(options.data, run, options.size, subset=options.subset_of_classes)
+    data = opened(options.data, run, options.size, subset=options.subset_of_classes, verify=options.verify)
     recipe = config.load(run.recipe_file, trust=options.trust)
     compute = Compute.choose(device(options.device), recipe.train.precision, recipe.train.channels_last)
     folder = run.path
@@ -237,12 +252,14 @@ def _other(source: str, wanted: Wanted, progress: Progress) -> Judged:
     options = wanted.options
     if options.data is None:
         raise InputError(f"{source}: name what it is judged on, as in --data cifar10:DIR")
-    data = loaded(options.data, options.size)
+    data = loaded(options.data, options.size, options.verify)
     how = Making(
         model=options.model,
         options=candidates.assignments(options.option),
         mean=None if options.mean is None else numbers("--mean", options.mean),
         std=None if options.std is None else numbers("--std", options.std),
+        key=options.weights_key,
+        outputs=options.outputs,
     )
     weights = candidates.is_weights(source)
     made = candidates.from_weights(Path(source), data, how) if weights else candidates.from_import(source, data, how)

@@ -1,6 +1,5 @@
 """What verbs share: a parser that fails in one line, common options, and where output goes."""
 
-import json
 import sys
 from collections.abc import Iterable
 from typing import Any, NoReturn
@@ -12,8 +11,8 @@ from rich.console import Console
 from ..check import InputError
 from ..data import DATASETS, DataSet
 from ..data import load as read
-from ..data.download import Progress
 from ..data.matching import SUBSET_OPTION
+from ..files import to_json
 from ..rng import Seeds, Source
 from ..shift import FrostTextures, load_frost
 
@@ -43,6 +42,14 @@ def data_forms(*, sized: bool = False) -> str:
 def add_size(made: Parser) -> None:
     """The option that says how large images are."""
     made.add_argument("--size", type=int, default=None, help=f"side of the images, for {data_forms(sized=True)}")
+
+
+def add_verify(made: Parser) -> None:
+    """The option that doubts what is remembered about files."""
+    made.add_argument(
+        "--verify", action="store_true",
+        help="hash every file of the data anew; default: files of the same size and times as before are not read again",
+    )  # fmt: skip
 
 
 def add_subset(made: Parser) -> None:
@@ -97,15 +104,18 @@ def numbers(option: str, text: str) -> tuple[float, ...]:
 
 
 def seeds(base: int, others: list[str]) -> Seeds:
-    """`--seed 1 --seed-of shuffle=2`; raises `InputError` for anything that is not SOURCE=NUMBER."""
+    """`--seed 1 --seed-of shuffle=2`; raises `InputError` for what is not SOURCE=NUMBER, and for a source twice."""
     overrides: dict[str, int] = {}
     for item in others:
         source, _, number = item.partition("=")
         try:
-            overrides[Source(source)] = int(number)
+            known, seed = Source(source), int(number)
         except ValueError as error:
             names = ", ".join(Source)
             raise InputError(f"--seed-of {item}: expected SOURCE=NUMBER, with a source of {names}") from error
+        if known in overrides:
+            raise InputError(f"--seed-of {item}: {known.value} has the seed {overrides[known]} already; give it one")
+        overrides[known] = seed
     return Seeds(base, overrides)
 
 
@@ -124,9 +134,9 @@ def say(console: Console, text: str) -> None:
     console.print(text, markup=False, soft_wrap=True)
 
 
-def load(spec: str, *, size: int | None = None, download: bool = False, progress: Progress | None = None) -> DataSet:
+def load(spec: str, *, size: int | None = None, download: bool = False, verify: bool = False) -> DataSet:
     """The data set `spec`; its notes are told."""
-    data = read(spec, size=size, download=download, progress=progress)
+    data = read(spec, size=size, download=download, verify=verify)
     tell(data.notes)
     return data
 
@@ -139,4 +149,4 @@ def tell(notes: Iterable[str]) -> None:
 
 def write_json(value: Any) -> None:
     """One JSON document on standard output."""
-    sys.stdout.write(json.dumps(value, indent=1) + "\n")
+    sys.stdout.write(to_json(value, indent=1) + "\n")

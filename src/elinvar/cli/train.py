@@ -11,7 +11,19 @@ from ..precision import Compute
 from ..recipe import Recipe
 from ..recipes import recipe as named_recipe
 from ..train import Run, fit
-from .options import add_device, add_size, data_forms, device, load, parser, progress_console, say, seeds, write_json
+from .options import (
+    add_device,
+    add_size,
+    add_verify,
+    data_forms,
+    device,
+    load,
+    parser,
+    progress_console,
+    say,
+    seeds,
+    write_json,
+)
 from .progress import RunBar, bar
 
 
@@ -34,6 +46,7 @@ def run(arguments: Sequence[str]) -> int:
     made.add_argument("--data", type=str, default="digits", help=data_forms())
     made.add_argument("--download", action="store_true", help="fetch the data set if DIR does not hold it")
     add_size(made)
+    add_verify(made)
     made.add_argument("--set", action="append", type=str, default=[], metavar="PATH=VALUE", help="replace any leaf")
     made.add_argument("--seed", type=int, default=0, help="seed of every source of randomness")
     made.add_argument(
@@ -51,7 +64,7 @@ def run(arguments: Sequence[str]) -> int:
             raise InputError(f"--threads: got {options.threads}, expected at least 1")
         torch.set_num_threads(options.threads)
     recipe = chosen(options.recipe, options.set, trust=options.trust)
-    data = load(options.data, size=options.size, download=options.download)
+    data = load(options.data, size=options.size, download=options.download, verify=options.verify)
     out = Path(options.out or f"runs/{recipe.name}-{data.name}-{options.seed}")
     compute = Compute.choose(device(options.device), recipe.train.precision, recipe.train.channels_last)
     console = progress_console()
@@ -74,6 +87,10 @@ def run(arguments: Sequence[str]) -> int:
         write_json({"run": str(out), "trained": trained, **last})
     else:
         state = "trained" if trained else "already finished"
-        say(console, f"{out}: {state}, {last['epoch']} epochs, clean test error {last['test_error']:.2f} %")
+        say(
+            console,
+            f"{out}: {state}, {last['epoch']} epochs, clean test error {last['test_error']:.2f} %"
+            f" on {len(data.test):,} images",
+        )
         say(console, f"next: elinvar evaluate {out}")
     return 0

@@ -4,54 +4,34 @@ import copy
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from itertools import groupby
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import rich.box
 from rich.progress import Progress
-from rich.table import Table
-from rich.text import Text
-from torch import Tensor, nn
+from torch import nn
 
 from .. import config, norm
 from ..check import InputError, unknown
+from ..data import DataSet
 from ..infer import Predictor, Scores
 from ..infer.judge import scores
 from ..norm import Point, Tuned
-from ..norm.mixture import in_words
 from ..norm.tuning.losses import loss_of
 from ..precision import Compute
 from ..recipe import Infer, Recipe
 from ..rng import Seeds
 from ..train import Run, chosen
 from ..train.loop import trained_model
+from .gain import AS_TRAINED, COLUMNS, METRICS, PRECISE, Gain, Outcome, Rows
 from .judging import opened
-from .options import Parser, add_device, device, output_console, parser, progress_console, say, write_json
+from .options import Parser, add_device, add_verify, device, output_console, parser, progress_console, say, write_json
 from .progress import bar
 from .tuned import BATCH, HeldOut, check_free, finished, held_out, inference, measure, training_views, write_run
+from .tuning_text import table, told
 
+WIDE = 120  # characters of a line that goes into a file or a pipe
 FEW = 2000  # held-out images of which every candidate is computed anyway
-AS_TRAINED, PRECISE = "as trained", "precise"
-METRICS = {"error": ("error, %", 100.0, 2), "negative_log_likelihood": ("NLL, nats", 1.0, 4)}
-"""metric -> heading, factor, decimals"""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What was found: the curve for each kind of statistics, and the best of all, judged on every held-out image.
-
-    `after` is None if nothing is better than the run as it came; `gain` is example by example, with standard error.
-    """
-
-    curves: dict[str, Tuned]
-    statistics: str
-    best: Point
-    before: Scores
-    after: Scores | None
-    gain: float
-    gain_error: float
 
 
 def _options() -> Parser:
@@ -59,8 +39,8 @@ def _options() -> Parser:
         "tune",
         "Better statistics for a trained run, without training: how much an image counts in its own normalization "
         "(alpha) and, with --precise, memories measured anew, with --mix several branches averaged. Chosen on held-out "
-        "images, never on the test split. Shows what was tried and, if anything is better, writes a run that "
-        "'elinvar evaluate' can judge.",
+        "images, never on the test split; says whether the run was trained on them. Shows what was tried. If the 95 % "
+        "interval of the best one's gain lies above 0, writes a run for 'elinvar evaluate', and measures it again.",
         "elinvar tune runs/standard --metric error --precise 10000 --out runs/standard-tuned",
     )
     made.add_argument("run", type=str, help="a directory that 'elinvar train' wrote")
@@ -76,6 +56,7 @@ def _options() -> Parser:
     made.add_argument("--data", type=str, default=None, help="where the run's data set is now; default: where it was")
     made.add_argument("--trust", action="store_true", help="let the run's recipe.yaml run code from outside of elinvar")
     add_device(made)
+    add_verify(made)
     return made
 
 
@@ -89,13 +70,13 @@ def run(arguments: Sequence[str]) -> int:
     alphas = _alphas(options.alphas)
     source = Run(Path(options.run))
     out = Path(options.out or f"{options.run.rstrip('/')}-tuned")
-    told = source.manifest().get("seeds")
+    known = source.manifest().get("seeds")
     check_free(out)
     recipe = config.load(source.recipe_file, trust=options.trust)
     state = finished(source, recipe)
-    numbers = {k: v for k, v in told.items() if isinstance(v, int)} if isinstance(told, dict) else {}
+    numbers = dict(known) if isinstance(known, dict) else {}
     seeds = Seeds(numbers.pop("base", 0), numbers)
-    data = opened(options.data, source, own=True)
+    data = opened(options.data, source, own=True, verify=options.verify)
     recipe = replace(recipe, infer=_one_branch(chosen(recipe.infer, source)))
     branches = recipe.train.norm.branches if options.mix else (recipe.infer.branch,)
     held = held_out(source, data, options.examples, seeds, recipe.train.held_out)
@@ -115,6 +96,7 @@ def run(arguments: Sequence[str]) -> int:
                 _watched(progress, held.batches(compute.device), f"tuning, {name}", -(-len(held.split) // BATCH)),
                 alphas=alphas,
                 metric=options.metric,
+                beside=[name for name in COLUMNS if name != options.metric],
                 mix=norm.mixes(branches) if options.mix else None,
                 branch=recipe.infer.branch,
                 exact=options.exact or len(held.split) <= FEW,
@@ -124,17 +106,22 @@ def run(arguments: Sequence[str]) -> int:
             for name, model in models.items()
         }
     outcome = _chosen(curves, models, held, recipe, compute, options.metric)
-    found = _found(outcome, held, options, source)
-    if outcome.after is not None:
+    found, left = _found(outcome, held, options, source), None
+    if outcome.supported:
         model = models[outcome.statistics]
         write_run(out, source, recipe, model, outcome.best, state, found)
+        left = _left(Run(out), data, held, compute, trust=options.trust)
     if options.json:
-        write_json({"written": None if outcome.after is None else str(out), **found})
+        after = None if left is None else asdict(left)
+        write_json({"written": str(out) if outcome.supported else None, "measured_again": after, **found})
         return 0
-    output_console().print(_table(outcome, options.metric))
-    for line in _told(outcome, held, options.metric):
-        say(output_console(), line)
-    if outcome.after is not None:
+    output = output_console()
+    if not output.is_terminal:
+        output.width = max(output.width, WIDE)
+    output.print(table(outcome, held, options.metric))
+    for line in told(outcome, held, left, options.metric):
+        say(output, line)
+    if outcome.supported:
         say(console, f"written: {out}")
         say(console, f"next: elinvar evaluate {shlex.quote(str(out))}")
     return 0
@@ -171,28 +158,35 @@ def _watched(progress: Progress, rows: Iterator[Any], title: str, total: int | N
 def _chosen(
     curves: dict[str, Tuned], models: dict[str, nn.Module], held: HeldOut, recipe: Recipe, compute: Compute, metric: str
 ) -> Outcome:
-    """The best candidate of all, if it is better on every image and not by interpolation alone."""
+    """The best candidate of all, measured on every image, not by interpolation alone."""
 
-    def predicted(model: nn.Module, point: Point) -> tuple[Tensor, Tensor]:
+    def predicted(model: nn.Module, point: Point) -> list[Rows]:
         predictor = Predictor(model, inference(recipe.infer, point), compute)
-        return predictor.batches(predictor.everything(held.split, batch_size=BATCH))
+        splits = [held.split] if held.other is None else [held.split, held.other]
+        return [predictor.batches(predictor.everything(split, batch_size=BATCH)) for split in splits]
 
     old = predicted(models[AS_TRAINED], curves[AS_TRAINED].before)
-    before = scores(*old)
     name = min(curves, key=lambda name: curves[name].best.value + curves[name].best.approximation)
-    best = curves[name].best
+    best, before = curves[name].best, scores(*old[0])
     if name == AS_TRAINED and best is curves[name].before:
-        return Outcome(curves, name, best, before, None, 0.0, 0.0)
-    curves[name].apply()
-    new = predicted(models[name], best)
-    loss = loss_of(metric)
-    gains = loss(*old) - loss(*new)
-    gain, error = float(gains.mean()), float(gains.std()) / len(gains) ** 0.5 if len(gains) > 1 else 0.0
-    return Outcome(curves, name, best, before, scores(*new) if gain > 0 else None, gain, error)
+        return Outcome(curves, name, best, before)
+    curves[name].apply(anyway=True)
+    new, loss = predicted(models[name], best), loss_of(metric)
+    gains = [Gain.of(*pair, loss) for pair in zip(old, new, strict=True)]
+    measured = float(loss(*new[0]).mean())
+    return Outcome(curves, name, best, before, gains[0], measured, gains[1] if len(gains) > 1 else None)
+
+
+def _left(run: Run, data: DataSet, held: HeldOut, compute: Compute, *, trust: bool) -> Scores:
+    """What was written, read again and measured on the images that chose it."""
+    recipe = config.load(run.recipe_file, trust=trust)
+    predictor = Predictor(trained_model(recipe, data, run, compute), chosen(recipe.infer, run), compute)
+    return scores(*predictor.batches(predictor.everything(held.split, batch_size=BATCH)))
 
 
 def _found(outcome: Outcome, held: HeldOut, options: Any, source: Run) -> dict[str, Any]:
     """Everything, as plain data: for machines, and for the manifest of the tuned run."""
+    gain = outcome.gain
     return {
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "run": str(source.path),
@@ -203,9 +197,12 @@ def _found(outcome: Outcome, held: HeldOut, options: Any, source: Run) -> dict[s
         "alpha": outcome.best.alpha,
         "branches": outcome.best.weights,
         "before": asdict(outcome.before),
-        "after": None if outcome.after is None else asdict(outcome.after),
-        "gain": outcome.gain,
-        "gain_error": outcome.gain_error,
+        "after": asdict(gain.after) if gain is not None and outcome.supported else None,
+        "gain": 0.0 if gain is None else gain.mean,
+        "gain_error": 0.0 if gain is None else gain.error,
+        "interval": None if gain is None else list(gain.interval),
+        "supported": outcome.supported,
+        "others": None if outcome.others is None else outcome.others.to_dict(),
         "curves": {
             name: {
                 "evaluations": tuned.evaluations,
@@ -215,74 +212,3 @@ def _found(outcome: Outcome, held: HeldOut, options: Any, source: Run) -> dict[s
             for name, tuned in outcome.curves.items()
         },
     }
-
-
-def _number(value: float, metric: str, sign: str = "") -> str:
-    _, factor, decimals = METRICS[metric]
-    return f"{round(factor * value, decimals) + 0.0:{sign}.{decimals}f}"  # + 0.0: no negative zero
-
-
-def _alpha(point: Point) -> str:
-    return "as it is" if point.alpha is None else f"{point.alpha:.4g}"
-
-
-def _best_of_each_mix(tuned: Tuned) -> list[Point]:
-    """The curve goes by mix; of equal values the one that was chosen, or the first."""
-    mixes = groupby(tuned.curve, key=lambda point: point.weights)
-    return [min(points, key=lambda point: (point is not tuned.best, point.value)) for _, points in mixes]
-
-
-def _table(outcome: Outcome, metric: str) -> Table:
-    """Every candidate; the best one in bold, with a star."""
-    any_curve = next(iter(outcome.curves.values()))
-    spent = sum(tuned.evaluations for tuned in outcome.curves.values())
-    tried = sum(len(tuned.curve) for tuned in outcome.curves.values())
-    mixed = len(any_curve.best.weights) > 1
-    rough = any(point.approximation for tuned in outcome.curves.values() for point in tuned.curve)
-    table = Table(
-        title=Text(f"What was tried on {any_curve.examples:,} held-out images"),
-        caption=Text(
-            "Gain over the same statistics with all else as it was, ± one standard error, image by image. "
-            f"{tried} candidates at the cost of {spent:.1f} evaluations."
-            + (" Of each mix the best alpha is shown." if mixed else "")
-            + (" ~ is interpolated; its error is part of that of the gain." if rough else "")
-        ),
-        box=rich.box.SIMPLE_HEAD, title_justify="left", caption_justify="left", title_style="bold", caption_style="",
-    )  # fmt: skip
-    headings = ("statistics", *(("branches",) if mixed else ()), "alpha", METRICS[metric][0], "gain", "")
-    for name in headings:
-        table.add_column(name, justify="left" if name in ("statistics", "branches", "") else "right")
-    for name, tuned in outcome.curves.items():
-        for point in _best_of_each_mix(tuned) if mixed else tuned.curve:
-            best = point is outcome.best
-            gain = f"{_number(point.gain, metric, '+')} ± {_number(point.gain_error, metric)}"
-            value = ("~ " if point.approximation else "") + _number(point.value, metric)
-            mix = (in_words(point.weights),) if mixed else ()
-            cells = name, *mix, _alpha(point), value, gain, "* best" if best else ""
-            table.add_row(*(Text(cell, style="bold" if best else "") for cell in cells))
-    return table
-
-
-def _told(outcome: Outcome, held: HeldOut, metric: str) -> list[str]:
-    """Before and after, and on what."""
-    lines = [f"held out: {held.about}"]
-    if not held.fresh:
-        lines.append(
-            "  the run has seen them, and what it knows by heart needs no tuning: expect another optimum on new "
-            "images; a run that was trained on a part of the split is tuned on the rest"
-        )
-    if outcome.after is None:
-        return [*lines, "nothing is better than the run as it is; nothing was written"]
-    best = outcome.best
-    mix = f"branches {in_words(best.weights)}, " if len(best.weights) > 1 else ""
-    lines.append(f"chosen: statistics {outcome.statistics}, {mix}alpha {_alpha(best)}; on all of these images")
-    before, after = outcome.before, outcome.after
-    for name, old, new in (
-        ("error", f"{before.error:.2f} %", f"{after.error:.2f} %"),
-        ("NLL", f"{before.nll:.4f}", f"{after.nll:.4f}"),
-        ("RMS calibration error", f"{before.rms_calibration:.2f} %", f"{after.rms_calibration:.2f} %"),
-    ):
-        lines.append(f"  {name:<23}{old:>9} -> {new:>9}")
-    gain, error = _number(outcome.gain, metric, "+"), _number(outcome.gain_error, metric)
-    lines.append(f"  gain in {METRICS[metric][0]}: {gain} ± {error} (standard error, image by image)")
-    return lines

@@ -33,12 +33,14 @@ class HeldOut:
     train  what the run was trained on
     about  what the examples are, for people
     fresh  whether the run was trained without them
+    other  as many more of the same kind: what was chosen is measured on them, too; None: there are none
     """
 
     split: Split
     train: Split
     about: str
     fresh: bool
+    other: Split | None = None
 
     def batches(self, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
         """Images and targets, where the model is."""
@@ -67,10 +69,14 @@ def held_out(run: Run, data: DataSet, examples: int, seeds: Seeds, kept: int = 0
     if rest is None and used is not data:
         rest = data.train.take(stratified_order(data.train.targets, fold("subset"))[len(used.train) :])
     source = train if rest is None else rest
-    order = stratified_order(source.targets, fold("tune", seeds.base))[:examples]
+    everything = stratified_order(source.targets, fold("tune", seeds.base))
+    order, others = everything[:examples], everything[examples : 2 * examples]
     seen = f"of the {len(train):,} images that the run was trained on"
     about = seen if rest is None else "images of the training split that the run was not trained on"
-    return HeldOut(source.take(order), train, f"{len(order):,} {about}, un-augmented", fresh=rest is not None)
+    return HeldOut(
+        source.take(order), train, f"{len(order):,} {about}, un-augmented", fresh=rest is not None,
+        other=source.take(others) if len(others) else None,
+    )  # fmt: skip
 
 
 def _part(data: DataSet, known: Mapping[str, Any]) -> DataSet | None:

@@ -22,6 +22,7 @@ from torch import Tensor
 from ..check import InputError
 from .checksums import PUBLISHED
 from .class_folders import Listing
+from .contents import forget
 from .crop import Crop
 from .dataset import Split
 from .mapped import AGAIN, MappedSplit, open_array
@@ -238,13 +239,18 @@ class CorruptedFolders(CorruptedFiles):
         return found
 
     def fingerprint(self, name: str) -> str:
-        """SHA-256 over the classes and the listings of all severities: names and sizes."""
+        """SHA-256 over the classes and the images of all severities, see `FolderSplit.fingerprint`."""
         parts = [self.split(name, severity).fingerprint() for severity in self.severities]
         return hashlib.sha256("\n".join((*self.classes, *parts)).encode(errors="surrogateescape")).hexdigest()
 
 
 def read_corrupted(
-    root: Path, *, classes: Sequence[str], clean: Split | None = None, stored: Sequence[str] | None = None
+    root: Path,
+    *,
+    classes: Sequence[str],
+    clean: Split | None = None,
+    stored: Sequence[str] | None = None,
+    verify: bool = False,
 ) -> CorruptedFiles:
     """The corrupted test set in `root`, in either layout.
 
@@ -252,12 +258,15 @@ def read_corrupted(
     clean     the test set that it was made from, to check labels, counts and sizes against
     stored    names of the classes in the order of the files' numbers, where arrays have no manifest that says it: for
               data that were matched with a model (`DataSet.match`); None: `classes`
+    verify    hash the files anew, whatever is remembered about them
 
     Class numbers are those of `classes`, by name. Raises `InputError` for a folder that holds no such set; single files
     are checked when they are asked for.
     """
     if not root.is_dir():
         raise InputError(f"{root}: {'is a file' if root.exists() else 'does not exist'}, expected a folder")
+    if verify:
+        forget(root)
     if (root / f"{LABELS}.npy").exists() or any(root.glob("[!.]*.npy")):
         return CorruptedArrays(root, classes, clean, stored)
     folders = CorruptedFolders(root, classes, 224 if clean is None else clean.shape[1], clean)

@@ -18,7 +18,7 @@ from PIL import Image
 
 from .. import __version__, files, parallel, shift
 from ..check import InputError, unknown
-from ..rng import Seeds, Source, streams
+from ..rng import Seeds, Source, check_seed, streams
 from ..views import Batch
 from .corrupted import LABELS, MANIFEST, SEVERITIES, checksum
 from .dataset import Split
@@ -28,7 +28,10 @@ BATCH = 1000
 QUALITY = 85  # of the JPEG files of ImageNet-C
 SMALL = 64  # images up to this side are stored as arrays, and get the constants of CIFAR-10-C
 LAYOUTS = ("npy", "folder")
-IDENTITY = ("of", "seed", "severities", "layout", "frost", "elinvar")  # what of the manifest must not change half-way
+# What of the manifest must not change half-way.
+IDENTITY = ("of", "classes", "seed", "severities", "layout", "frost", "about", "elinvar")
+
+WORDS = {"of": "images", "about": "ways to make them"}
 
 Done = Callable[[str], object]
 """Called with the name of every finished piece."""
@@ -134,8 +137,8 @@ def write_corrupted(
     """
     chosen = layout or ("npy" if max(split.shape[1:]) <= SMALL else "folder")
     plan = Plan(
-        split=split, target=target, classes=classes, names=names, severities=severities, seed=seed, frost=frost,
-        layout=chosen,
+        split=split, target=target, classes=classes, names=names, severities=severities, seed=check_seed(seed),
+        frost=frost, layout=chosen,
     )  # fmt: skip
     with _owned(target):
         manifest = _adopt(plan)
@@ -156,7 +159,7 @@ def _owned(target: Path) -> Iterator[None]:
     """Hold the folder's lock; the system frees it when we die."""
     files.make_directory(target)
     try:
-        handle = os.open(target / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        handle = os.open(target / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         raise InputError(f"cannot write {target}: {error.strerror}; choose another folder") from error
     try:
@@ -183,9 +186,14 @@ def _adopt(plan: Plan) -> dict[str, Any]:
     except (OSError, ValueError, AttributeError) as error:
         raise InputError(f"{path}: cannot be read ({error}); choose another folder") from error
     if differing:
-        what = ", ".join("images" if key == "of" else key for key in differing)
+        told = [(WORDS.get(key, key), _few(before.get(key)), _few(wanted[key])) for key in differing]
+        what = ", ".join(f"{word} ({old}, not {new})" for word, old, new in told)
         raise InputError(f"{plan.target}: holds a set with other {what}; choose another folder")
     return {**wanted, "files": before.get("files", {})}
+
+
+def _few(value: object) -> str:
+    return text if len(text := str(value)) <= 60 else f"{text[:56]} ..."
 
 
 def _write(path: Path, manifest: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from PIL import Image, ImageOps
 
 from ..check import InputError, warn
 
+DECODING = 1  # counts changes of how a file becomes pixels
 EXTENSIONS = frozenset(
     {".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
 )

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 
@@ -13,9 +14,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ..check import InputError
+from ..rng import check_seed
 from ..views import Batch
+from .contents import digests
 from .crop import Crop, to_tensor
-from .decode import decode
+from .decode import DECODING, decode
 from .order import cut_batches
 
 MOST_WORKERS = 16
@@ -87,6 +90,7 @@ class FolderSplit:
             workers = min(MOST_WORKERS, _cores())
         if workers < 0:
             raise InputError(f"workers: got {workers}, expected 0 or more")
+        key = None if key is None else check_seed(key, name="key")
         where = torch.device("cpu" if device is None else device)
         return self._stream(pieces, where, min(workers, len(pieces)), key)
 
@@ -116,19 +120,21 @@ class FolderSplit:
         names = [os.fsdecode(name) for name in self._names[index.numpy()]]
         return FolderSplit(self.root, names, self.targets[index], self.crop)
 
-    def fingerprint(self) -> str:
-        """SHA-256 of the listing: the path below the root and the size in bytes of every file, in order.
-
-        Raises `InputError` for a file that is gone.
-        """
-        digest = sha256()
-        for place, name in enumerate(self._names):
-            try:
-                size = self.path(place).stat().st_size
-            except OSError as error:
-                raise InputError(f"{self.path(place)}: {error.strerror}; the folder changed while in use") from error
-            digest.update(bytes(name) + b"\0%d\n" % size)
+    @cached_property
+    def _digest(self) -> str:
+        digest = sha256(f"folder, decoded by rule {DECODING}\n{self.crop!r}\n".encode())
+        contents = digests([self.path(place) for place in range(len(self))])
+        for name, held in zip(self._names, contents, strict=True):
+            digest.update(bytes(name) + b"\0" + held)
+        digest.update(self.targets.numpy().astype("<i8").tobytes())
         return digest.hexdigest()
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the rule of decoding, the crop, and path, contents and target of every file, in order.
+
+        Contents are hashed once and remembered, see `contents`. Raises `InputError` for a file that is gone.
+        """
+        return self._digest
 
 
 def _unchanged(item: object) -> object:

@@ -7,7 +7,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from ..check import InputError
-from ..rng import bits, fold, streams, uniform
+from ..rng import bits, check_seed, fold, streams, uniform
 
 
 def grouped_order(
@@ -32,7 +32,7 @@ def grouped_order(
     inside           "shuffled": a batch in random order; "by class": one class after the other, so that ghost batches
                      that are runs of neighbours see one class each
 
-    Raises `InputError` for more classes, or examples of a class, than there are.
+    Raises `InputError` for more classes, or examples of a class, than there are, and for a key outside of its range.
 
     Source   Summers, thesis, section 4.4.4 (table 4.1): 4 classes with replacement, 32 examples of each. It does not
              say whether examples repeat, nor in which order they stand. Wu and Johnson 2021, section 6.1: 16 classes, 2
@@ -44,6 +44,7 @@ def grouped_order(
     """
     if min(batches, classes, each) < 1:
         raise InputError(f"batches, classes and each: got {batches}, {classes} and {each}, expected at least 1")
+    key = check_seed(key, name="key")
     members = [(targets == name).nonzero().flatten() for name in torch.unique(targets)]
     fewest = min(map(len, members), default=0)
     if not members or (classes > len(members) and not repeat_classes):

@@ -79,7 +79,7 @@ class MappedSplit:
         return MappedSplit(self.images[index.cpu().numpy()], self.targets[index.cpu()])
 
     def fingerprint(self) -> str:
-        """SHA-256 of the shape, the pixels and the targets."""
+        """SHA-256 of the shape, the pixels and the targets; read anew at each call, as the file may have changed."""
         digest = sha256(f"uint8 {self.images.shape}\n".encode())
         digest.update(np.ascontiguousarray(self.images).data)
         digest.update(self.targets.numpy().astype("<i8").tobytes())

@@ -6,6 +6,7 @@
 Source: Hendrycks and Dietterich, ICLR 2019; hendrycks/robustness.
 """
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -20,7 +21,8 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from ..check import InputError
-from .corrupted import LABELS, checksum
+from .contents import digests, forget
+from .corrupted import LABELS
 from .dataset import Split
 from .mapped import AGAIN, open_array
 from .walking import contents
@@ -88,7 +90,7 @@ class PerturbedArrays(PerturbedFiles):
         return (sequences[:, place].permute(0, 3, 1, 2).contiguous() for place in range(sequences.shape[1]))
 
     def fingerprint(self, name: str) -> str:
-        return checksum(self.root / f"{name}.npy")
+        return digests([self.root / f"{name}.npy"])[0].hex()
 
 
 class PerturbedVideos(PerturbedFiles):
@@ -127,9 +129,9 @@ class PerturbedVideos(PerturbedFiles):
         return iter(torch.stack(videos, 1))
 
     def fingerprint(self, name: str) -> str:
-        digest = sha256()
-        for path in self._files(name):
-            digest.update(f"{path.relative_to(self.root)} {path.stat().st_size}\n".encode())
+        digest, paths = sha256(), self._files(name)
+        for path, held in zip(paths, digests(paths), strict=True):
+            digest.update(os.fsencode(path.relative_to(self.root)) + b"\0" + held)
         return digest.hexdigest()
 
 
@@ -157,16 +159,19 @@ def decode_video(path: Path) -> UInt8[Tensor, "t 3 h w"]:
     return torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2)
 
 
-def read_perturbed(root: Path, *, classes: Sequence[str], clean: Split) -> PerturbedFiles:
+def read_perturbed(root: Path, *, classes: Sequence[str], clean: Split, verify: bool = False) -> PerturbedFiles:
     """The perturbation sequences in `root`, in either layout.
 
     classes   names of the classes, in the order of their numbers
     clean     the test set that they were made from: sequence i belongs to its image i
+    verify    hash the files anew, whatever is remembered about them
 
     Raises `InputError` for a folder that holds no such set; single files are checked when they are asked for.
     """
     if not root.is_dir():
         raise InputError(f"{root}: {'is a file' if root.exists() else 'does not exist'}, expected a folder")
+    if verify:
+        forget(root)
     if any(root.glob("[!.]*.npy")):
         return PerturbedArrays(root, clean)
     videos = PerturbedVideos(root, classes, clean)

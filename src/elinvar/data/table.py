@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..check import InputError, unknown
 from .cifar import CIFAR10, CIFAR100, read_cifar
+from .contents import forget
 from .dataset import DataSet
 from .digits import SIZE as DIGITS_SIZE
 from .digits import digits
@@ -83,11 +84,19 @@ def _able(ability: str) -> str:
     return ", ".join(reader.form for reader in DATASETS.values() if getattr(reader, ability))
 
 
-def load(spec: str, *, size: int | None = None, download: bool = False, progress: Progress | None = None) -> DataSet:
+def load(
+    spec: str,
+    *,
+    size: int | None = None,
+    download: bool = False,
+    verify: bool = False,
+    progress: Progress | None = None,
+) -> DataSet:
     """The data set that `spec` names: a kind of `DATASETS`, and for most a folder behind a colon.
 
     size      side of the images in pixels, for kinds that are resized (default: digits 32, folder 224)
     download  whether the kinds that have an official archive may fetch it into the folder
+    verify    hash files anew for `DataSet.fingerprint`, whatever is remembered about them
     progress  called during a download with the bytes so far and, if known, the bytes in all
 
     Raises `InputError` for an unknown kind, a missing folder, a request that the kind cannot meet, and faulty files.
@@ -108,4 +117,6 @@ def load(spec: str, *, size: int | None = None, download: bool = False, progress
         raise InputError(f"data set {kind!r}: its images have one size; a size is for {_able('sized')}")
     if download and not reader.downloads:
         raise InputError(f"data set {kind!r}: has no download; those that have: {_able('downloads')}")
+    if verify and where:
+        forget(Path(where).expanduser())
     return reader.read(Request(where=Path(where).expanduser(), size=size, download=download, progress=progress))

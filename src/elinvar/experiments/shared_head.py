@@ -76,13 +76,18 @@ class Detector(nn.Module):
 def average_precision(logits: Float[Tensor, "n classes cells"], truth: Int64[Tensor, "n cells"]) -> float:
     """Area under precision and recall in percent, mean over the digits' classes; one that never occurs does not count.
 
-    All cells are ranked by the probability of the class; a cell is a hit if it holds that digit.
+    All cells are ranked by the probability of the class; a cell is a hit if it holds that digit. Cells of equal
+    probability are taken together: each has the precision after the last of them.
     """
     scores = logits.softmax(1)[:, :BACKGROUND].transpose(1, 2).flatten(0, 1)
     held = truth.flatten()
     classes = torch.arange(BACKGROUND, device=held.device)
-    hits = held[scores.argsort(0, descending=True)] == classes
-    precision = hits.cumsum(0) / torch.arange(1, len(held) + 1, device=held.device).unsqueeze(1)
+    scores, order = scores.sort(0, descending=True)
+    hits, place = held[order] == classes, torch.arange(len(held), device=held.device).unsqueeze(1)
+    ends = torch.ones_like(hits)
+    ends[:-1] = scores[1:] != scores[:-1]
+    last = place.where(ends, len(held)).flip(0).cummin(0).values.flip(0)
+    precision = hits.cumsum(0).gather(0, last) / (last + 1)
     of_class = (precision * hits).sum(0) / hits.sum(0)
     return 100.0 * float(of_class[hits.any(0)].mean())
 

@@ -4,6 +4,7 @@ Attacks follow the model that predicts, by its inference rule, in float32 whatev
 small differences of the loss, which attacks live on, to nothing.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -16,6 +17,7 @@ from torch import Tensor
 from ..attacks import Attack, Result, Robustness, Trial, standard, threat
 from ..attacks.robustness import NATURAL
 from ..attacks.subject import Outcome, Subject
+from ..attacks.units import check_lengths
 from ..check import InputError
 from ..data import Split, stratified_order
 from ..rng import fold
@@ -52,8 +54,6 @@ class AttackPlan:
 
     def __post_init__(self) -> None:
         threat(self.norm, 0.0)
-        if self.norm == "linf" and self.radius > 1:
-            raise InputError(f"eps: got {self.radius:g} for linf, expected at most 1: for 8 levels of 255 say 8/255")
         if self.images is not None and self.images < 1:
             raise InputError(f"images: got {self.images}, expected at least 1, or None for all")
         if self.thorough < 0:
@@ -117,6 +117,10 @@ class Stage:
 
     plan: AttackPlan
     split: Split
+
+    def __post_init__(self) -> None:
+        for trial in self.plan.trials.values():
+            check_lengths(trial.attack.threat, trial.attack.rule, trial.attack.bounds, math.prod(self.split.shape))
 
     def batches(self, count: int, device: torch.device) -> Iterator[Batch]:
         return self.split.batches(self.plan.places(self.split, count), self.size(device), device=device)
@@ -190,7 +194,9 @@ def summary(found: Robustness, stage: Stage, sources: Sequence[FromSource] = ())
         settings=stage.plan.settings,
         thorough=stage.plan.thorough and min(stage.plan.thorough, stage.plan.count(stage.split)),
         results={
-            name: UnderAttack(n=result.n, accuracy=100 * result.accuracy, logits=result.logits)
+            name: UnderAttack(
+                n=result.n, accuracy=100 * result.accuracy, logits=result.logits, not_finite=result.not_finite
+            )
             for name, result in found.results.items()
         },
         flat=100 * found.flat,

@@ -10,9 +10,10 @@ from ..attacks.subject import Outcome, shown
 from ..check import InputError
 from ..data import DataSet
 from .attacked import SEED, AttackPlan, Stage, robustness, subject, summary, within
-from .evaluation import Evaluation, FromSource
+from .evaluation import Evaluation, FromSource, warn_of_lost
+from .identity import model_identity
 from .observer import Observer
-from .parts import Parts, Tensors, model_identity
+from .parts import Parts, Tensors
 from .predict import Predictor
 from .record import EVALUATION, FINGERPRINT, kept
 
@@ -55,7 +56,7 @@ def black_box(
     stage, watch = Stage(plan or AttackPlan(), data.test), observer or Observer()
     _check(entrants, data)
     weights = [_weights(of.predictor) for of in entrants]
-    files = [kept(of.predictor, of.folder, of.evaluation.about, fresh=fresh) for of in entrants]
+    files = [kept(of.predictor, data.test, of.folder, of.evaluation.about, fresh=fresh) for of in entrants]
     results: list[dict[str, Result]] = [{} for _ in entrants]
     rows: list[list[FromSource]] = [[] for _ in entrants]
     watch.begin(len(entrants))
@@ -115,7 +116,10 @@ def _tensors(made: Mapping[str, Outcome], number: str) -> Tensors:
 
 def _row(source: Entrant, result: Result) -> FromSource:
     found = source.evaluation
-    return FromSource(source=found.recipe, seed=found.seed, attack=ATTACK, n=result.n, accuracy=100 * result.accuracy)
+    return FromSource(
+        source=found.recipe, seed=found.seed, attack=ATTACK, n=result.n, accuracy=100 * result.accuracy,
+        not_finite=result.not_finite,
+    )  # fmt: skip
 
 
 def _written(
@@ -124,6 +128,9 @@ def _written(
     """The evaluation with the black boxes in it; the white box is read from its parts."""
     white = robustness(entrant.predictor, stage, Parts(entrant.folder, identity=files.identity), Observer())
     whole = Robustness.of(white.results, shown, white.flat)
-    found = replace(entrant.evaluation, attacks=summary(whole, stage, rows))
+    lost = {f"images made for {name}": [of.not_finite, of.n] for name, of in shown.items() if of.not_finite}
+    before = entrant.evaluation
+    found = replace(before, attacks=summary(whole, stage, rows), not_finite={**before.not_finite, **lost})
+    warn_of_lost(entrant.name, lost)
     found.save(entrant.folder / EVALUATION)
     return found

@@ -1,14 +1,19 @@
 """Measures of calibration beyond those of every set: several binnings, the sign of the gap, severities."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from .. import metrics
 from .evaluation import Calibration
 from .predictions import Predictions
 
+NAMES = ("rms", "ece", "adaptive_ece", "mce", "overconfidence", "brier", "top_label_brier", "nll")
+
 
 def measures(found: Predictions) -> dict[str, float]:
-    """All measures of one set of predictions: gaps in per cent, scores as they are."""
+    """All measures of one set of predictions: gaps in per cent, scores as they are; NaN if logits are not finite."""
+    if found.not_finite:
+        return dict.fromkeys(NAMES, math.nan)
     top = found.confidence, found.correct
     return {
         "rms": 100 * metrics.rms_calibration_error(*top),
@@ -30,8 +35,8 @@ def calibration(clean: Predictions, corrupted: Mapping[str, Sequence[Predictions
     levels = [[measures(part) for part in level] for level in zip(*corrupted.values(), strict=True)]
     return Calibration(
         clean=measures(clean),
-        corrupted=_mean(pooled),
-        by_severity=[_mean(rows) for rows in levels],
+        corrupted=mean(pooled),
+        by_severity=[mean(rows) for rows in levels],
         subset=f"mean over {subset(corrupted)}",
     )
 
@@ -44,5 +49,6 @@ def subset(names: Iterable[str]) -> str:
     return f"{len(given)} corruptions{kind}"
 
 
-def _mean(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+def mean(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Means of each measure over rows; NaN where one of them is."""
     return {key: sum(row[key] for row in rows) / len(rows) for key in rows[0]}

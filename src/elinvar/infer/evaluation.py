@@ -1,17 +1,38 @@
 """What an evaluation found, as plain data that is written next to a run and read by reports.
 
-Errors and calibration errors are in per cent, NLL in nats, Brier scores between 0 and 1 (top label).
+Errors and calibration errors are in per cent, NLL in nats, Brier scores between 0 and 1 (top label). The file says so
+itself, under "meaning". What is not defined is NaN, and null in JSON.
 """
 
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..attacks import Distribution
-from ..check import InputError
-from ..files import write_text
+from ..check import InputError, warn
+from ..files import to_json, write_text
+
+SHOWN = 3  # sets that are named
+
+MEANING = {
+    "error": "per cent of images whose largest logit is not the target's; of equal ones the first counts",
+    "nll": "negative log-likelihood of the target in nats, mean over images",
+    "brier": "top label, 0 to 1: (largest probability - whether it is right)^2, mean over images",
+    "rms_calibration": "per cent: root mean square gap of confidence and accuracy over bins of 100 images",
+    "shift.errors": "per cent, at severities 1 to 5",
+    "shift.pooled": "of all severities of a corruption taken together",
+    "shift.mean": "mean over corruptions of what is under errors (severities averaged) and under pooled",
+    "calibration.brier": "all classes, 0 to 2: sum over classes of (probability - target)^2, mean over images",
+    "calibration.top_label_brier": "top label, 0 to 1",
+    "calibration.corrupted": "of all severities of a corruption taken together, mean over corruptions",
+    "calibration.by_severity": "of the images of a severity, mean over corruptions",
+    "stability": "per cent of frames whose class is another than that of the frame they are compared with",
+    "attacks": "per cent of images that are right under attack",
+}
+"""key -> what its number means; as "meaning" in every file"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +46,11 @@ class Reliability:
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """Judgement of `n` predictions on one set of images."""
+    """Judgement of `n` predictions on one set of images.
+
+    not_finite   of how many the logits are NaN or infinite. They are misclassified; then nll, brier and
+                 rms_calibration are NaN, not defined, and reliability has no bins
+    """
 
     n: int
     error: float
@@ -33,6 +58,7 @@ class Scores:
     brier: float
     rms_calibration: float
     reliability: Reliability
+    not_finite: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +72,8 @@ class Shift:
     mean        means over the corruptions: error (mCE, unnormalized), nll, brier, rms_calibration; for 1,000 classes
                 mce and relative_mce, in per cent of AlexNet's errors on ImageNet-C
     reliability of all corrupted predictions together
+
+    Numbers of probabilities are NaN where logits are not finite, and so are means over them.
     """
 
     subset: str
@@ -64,6 +92,8 @@ class Calibration:
     corrupted     of the pooled severities of a corruption, mean over corruptions
     by_severity   at severities 1 to 5, mean over corruptions
     subset        over which corruptions these means are
+
+    NaN where logits are not finite.
     """
 
     clean: dict[str, float]
@@ -80,6 +110,8 @@ class Stability:
     top5    perturbation -> unnormalized top-5 distance, 0 to 15; empty for five classes or fewer
     mean    means over the ten: flip_probability; flip_probability_spatter, with spatter in the place of snow; where
             there are more than five classes top5_distance; for 1,000 classes flip_rate, in per cent of AlexNet's
+
+    NaN where logits of some frame are not finite, and where a mean is over such a perturbation.
     """
 
     subset: str
@@ -110,22 +142,30 @@ class Spectrum:
 
 @dataclass(frozen=True, kw_only=True)
 class UnderAttack:
-    """`n` images under one attack: the accuracy in per cent, and how logits are spread; None if none is finite."""
+    """`n` images under one attack: the accuracy in per cent, and how logits are spread; None if none is finite.
+
+    not_finite   images whose logits are NaN or infinite: they are misclassified
+    """
 
     n: int
     accuracy: float
     logits: Distribution | None
+    not_finite: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class FromSource:
-    """`n` images that `attack` made for another model, the run `seed` of the recipe `source`: accuracy in per cent."""
+    """`n` images that `attack` made for another model, the run `seed` of the recipe `source`: accuracy in per cent.
+
+    not_finite   as in `UnderAttack`
+    """
 
     source: str
     seed: int | None
     attack: str
     n: int
     accuracy: float
+    not_finite: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +194,10 @@ class Attacks:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Everything that was found about one trained model; None where no suite looked."""
+    """Everything that was found about one trained model; None where no suite looked.
+
+    not_finite   sets of images with NaN or infinite logits: how many of the set's images, and of how many
+    """
 
     recipe: str
     data: str
@@ -168,27 +211,72 @@ class Evaluation:
     spectrum: Spectrum | None = None
     attacks: Attacks | None = None
     about: dict[str, Any] = field(default_factory=dict)
+    not_finite: dict[str, list[int]] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data, with what the numbers mean."""
+        return {**asdict(self), "meaning": MEANING}
 
     def save(self, path: Path) -> None:
         """Write as JSON, atomically."""
-        write_text(path, json.dumps(asdict(self), indent=1) + "\n")
+        write_text(path, to_json(self.to_dict(), indent=1) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> "Evaluation":
         """Read what `save` wrote; raises `InputError` naming the file otherwise."""
         try:
             raw = json.loads(path.read_text(encoding="utf-8"))
+            raw = {key: value for key, value in {**raw}.items() if key != "meaning"}
             return cls(**{**raw, **{key: make(raw[key]) for key, make in _PARTS.items() if raw.get(key) is not None}})
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path}: not an evaluation ({error}); make one with 'elinvar evaluate'") from error
 
 
+def lost_in_words(sets: Mapping[str, Sequence[int]]) -> str:
+    """Where logits are not finite.
+
+    >>> lost_in_words({"clean": [72, 500]})
+    '72 of 500 outputs are not finite (clean)'
+    """
+    texts = [
+        f"{count:,} of {of:,}{'' if place else ' outputs are not finite'} ({name.replace('_', ' ')})"
+        for place, (name, (count, of)) in enumerate(sets.items())
+    ]
+    rest = f", and some of {len(texts) - SHOWN} more sets" if len(texts) > SHOWN else ""
+    return ", ".join(texts[:SHOWN]) + rest
+
+
+def warn_of_lost(name: str, sets: Mapping[str, Sequence[int]]) -> None:
+    """Warn of the logits of the model `name` that are not finite, if there are any."""
+    if sets:
+        warn(
+            f"{name}: {lost_in_words(sets)}; they count as misclassified, and what needs their probabilities is not "
+            "defined"
+        )
+
+
+def _defined(raw: Any) -> Any:
+    """NaN for null, in what holds numbers alone."""
+    if isinstance(raw, dict):
+        return {key: _defined(value) for key, value in raw.items()}
+    if isinstance(raw, list):
+        return [_defined(value) for value in raw]
+    return math.nan if raw is None else raw
+
+
 def _scores(raw: dict[str, Any]) -> Scores:
-    return Scores(**{**raw, "reliability": Reliability(**raw["reliability"])})
+    return Scores(**{**_defined(raw), "reliability": Reliability(**raw["reliability"])})
 
 
 def _shift(raw: dict[str, Any]) -> Shift:
-    return Shift(**{**raw, "reliability": Reliability(**raw["reliability"])})
+    return Shift(**{**_defined(raw), "reliability": Reliability(**raw["reliability"])})
+
+
+def _calibration(raw: dict[str, Any]) -> Calibration:
+    kept: dict[str, Any] = {
+        key: value if key == "corrupted" and value is None else _defined(value) for key, value in raw.items()
+    }
+    return Calibration(**kept)
 
 
 def _attacks(raw: dict[str, Any]) -> Attacks:
@@ -205,8 +293,8 @@ _PARTS: dict[str, Callable[[dict[str, Any]], object]] = {
     "clean": _scores,
     "shift": _shift,
     "extra": _shift,
-    "calibration": lambda raw: Calibration(**raw),
-    "stability": lambda raw: Stability(**raw),
+    "calibration": _calibration,
+    "stability": lambda raw: Stability(**_defined(raw)),
     "spectrum": lambda raw: Spectrum(**raw),
     "attacks": _attacks,
 }

@@ -1,7 +1,7 @@
 """Judge a model clean and under shift: one forward over each image, every number from the same predictions."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 from jaxtyping import Float, Int64
@@ -11,8 +11,9 @@ from .. import metrics, shift
 from ..check import InputError, unknown
 from ..data import Split
 from ..data.corrupting import corrupt as corrupt
+from ..outputs import probabilities_sure
 from .attacked import AttackPlan, Stage, robustness, sets, summary
-from .calibrated import calibration, subset
+from .calibrated import calibration, mean, subset
 from .evaluation import Attacks, Calibration, Scores, Shift, Spectrum, Stability
 from .images import SEVERITIES as SEVERITIES
 from .images import CorruptedImages, Generated
@@ -38,7 +39,10 @@ DEFAULT = ("clean", "corruptions")
 
 @dataclass(frozen=True)
 class Verdict:
-    """What `judge` found, None where no suite asked for it, and the clean predictions in the order of the data set."""
+    """What `judge` found, None where no suite asked for it, and the clean predictions in the order of the data set.
+
+    not_finite   as in `Evaluation`
+    """
 
     clean: Scores
     shift: Shift | None
@@ -49,6 +53,7 @@ class Verdict:
     stability: Stability | None = None
     spectrum: Spectrum | None = None
     attacks: Attacks | None = None
+    not_finite: dict[str, list[int]] = field(default_factory=dict)
 
 
 def judge(
@@ -74,7 +79,10 @@ def judge(
     AugMix's unnormalized mCE. Calibration under shift pools the five severities of a corruption, then averages over
     corruptions.
 
-    Raises `InputError` for an unknown suite, an empty split, and corrupted images that cannot be had.
+    Logits that are not finite count as misclassified; they are counted, and what needs their probabilities is NaN.
+
+    Raises `InputError` for an unknown suite, an empty split, corrupted images that cannot be had, and a model that
+    returns probabilities.
     """
     for suite in suites:
         if suite not in SUITES:
@@ -99,6 +107,7 @@ def judge(
         lambda: _clean(predictor, split, batch_size),
     )
     watch.done("clean")
+    _check_logits(clean["clean.logits"])
     reader = _Reader(predictor, source, kept, batch_size, watch)
     found = {suite: {name: reader.predictions(name) for name in names} for suite, names in subsets.items()}
     stable: dict[str, Tensors] = {}
@@ -110,6 +119,8 @@ def judge(
         )
         watch.done(f"{name}, sequences")
     plain, classes = Predictions.of(clean["clean.logits"], clean["clean.targets"]), clean["clean.logits"].shape[1]
+    waves = _frequencies(predictor, split, kept, batch_size, watch) if "fourier" in suites else None
+    attacked = summary(robustness(predictor, stage, kept, watch), stage) if "attacks" in suites else None
     return Verdict(
         clean=plain.scores(),
         shift=_benchmark(found["corruptions"], plain, source.about, classes) if "corruptions" in found else None,
@@ -118,19 +129,52 @@ def judge(
         extra=_summary(found["extra"], source.about) if "extra" in found else None,
         calibration=calibration(plain, found.get("corruptions")) if "calibration" in suites else None,
         stability=stability(stable, films.about, classes) if stable else None,
-        spectrum=_spectrum(predictor, split, kept, batch_size, watch) if "fourier" in suites else None,
-        attacks=summary(robustness(predictor, stage, kept, watch), stage) if "attacks" in suites else None,
+        spectrum=None if waves is None else spectrum(waves, split),
+        attacks=attacked,
+        not_finite=_lost(plain, found, stable, waves, attacked),
     )
 
 
-def _spectrum(predictor: Predictor, split: Split, kept: Parts, batch_size: int, watch: Observer) -> Spectrum:
+def _check_logits(logits: Float[Tensor, "n classes"]) -> None:
+    """Raise `InputError` for probabilities, whose likelihood and calibration would be those of another softmax."""
+    if probabilities_sure(logits):
+        raise InputError(
+            "the model returns probabilities (rows of at least 0 that sum to 1), expected logits, whose softmax is "
+            "taken; say --outputs probabilities, or judge models.LogProbabilities(model), which returns their logarithm"
+        )
+
+
+def _lost(
+    clean: Predictions,
+    found: Mapping[str, Mapping[str, Sequence[Predictions]]],
+    frames: Mapping[str, Tensors],
+    waves: Tensors | None,
+    attacked: Attacks | None,
+) -> dict[str, list[int]]:
+    """Sets of images with logits that are not finite: of how many, and of how many in all."""
+    sets = {"clean": [clean.not_finite, len(clean.targets)]}
+    for corruptions in found.values():
+        for name, levels in corruptions.items():
+            for severity, of in zip(SEVERITIES, levels, strict=True):
+                sets[f"{name} {severity}"] = [of.not_finite, len(of.targets)]
+    for name, tensors in frames.items():
+        if "lost" in tensors:
+            sets[f"{name}, frames"] = [int(tensors["lost"]), int(tensors["frames"])]
+    if waves is not None and "lost" in waves:
+        sets["single frequencies"] = waves["lost"].tolist()
+    for name, under in attacked.results.items() if attacked is not None else ():
+        sets[f"attack {name}"] = [under.not_finite, under.n]
+    return {name: counts for name, counts in sets.items() if counts[0]}
+
+
+def _frequencies(predictor: Predictor, split: Split, kept: Parts, batch_size: int, watch: Observer) -> Tensors:
     found = kept.get(
         "fourier",
         lambda: {"images": IMAGES, "of": split.fingerprint(), "settings": settings(split)},
         lambda: measured(predictor, split, batch_size, watch.within),
     )
     watch.done("fourier")
-    return spectrum(found, split)
+    return found
 
 
 def _clean(predictor: Predictor, split: Split, batch_size: int) -> Tensors:
@@ -175,14 +219,13 @@ def _summary(found: dict[str, list[Predictions]], generator: str) -> Shift:
         name: {"error": of.error, "nll": of.nll, "brier": of.brier, "rms_calibration": of.rms_calibration}
         for name, of in pooled.items()
     }
-    means = {key: sum(row[key] for row in rows.values()) / len(rows) for key in next(iter(rows.values()))}
     everything = Predictions.pooled([part for parts in found.values() for part in parts])
     return Shift(
         subset=f"{subset(found)} x {len(SEVERITIES)} severities",
         generator=generator,
         errors=errors,
         pooled=rows,
-        mean=means,
+        mean=mean(list(rows.values())),
         reliability=everything.scores().reliability,
     )
 

@@ -2,9 +2,11 @@
 
     predictions.safetensors           clean logits and targets
     evaluation/gaussian_noise.safetensors, ...      one file for each part
+    evaluation/few.safetensors        logits of a few images, which are predicted anew at each evaluation
 
-A part says in its header of what it was made: the model with its weights, the way of computing, the images. A file that
-says something else, or is damaged, is made again; so one never reads what another model predicted.
+A part says in its header of what it was made: the model with its weights and code, the way of computing, the images,
+and what the model says about a few of them. A file that says something else, or is damaged, is made again; so one never
+reads what another model predicted.
 """
 
 import json
@@ -13,39 +15,39 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from .. import __version__
 from ..files import replacing
-from ..precision import Compute
-from ..recipe import Infer
 
 CLEAN = "clean"
+FEW = "few"
 Tensors = dict[str, Tensor]
-
-
-def model_identity(model: nn.Module, infer: Infer, compute: Compute) -> str:
-    """SHA-256 of everything that predictions depend on besides the images: structure, weights, branch, arithmetic."""
-    digest = sha256(f"{model!r}\n{infer!r}\n{compute!r}\n".encode())
-    for name, value in sorted(model.state_dict().items()):
-        plain = value.detach().cpu().contiguous()
-        digest.update(f"{name} {plain.dtype} {tuple(plain.shape)}\n".encode())
-        digest.update(plain.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 class Parts:
     """Parts of one evaluation below `folder`; without a folder nothing is kept.
 
-    identity  of the model, see `model_identity`
+    identity  of the model, see `identity.model_identity`
     fresh     make every part anew
     """
 
     def __init__(self, folder: Path | None = None, *, identity: str = "", fresh: bool = False) -> None:
         self.folder, self.identity, self.fresh = folder, identity, fresh
+
+    def confirm(self, images: Mapping[str, Any], anew: Tensor, same: Callable[[Tensor, Tensor], bool]) -> None:
+        """Count what is kept only if the logits `anew` of a few images are the `same` as those that are kept with it.
+
+        Otherwise they are kept in their place, and every part is made anew: from now on its header names them.
+        """
+        if self.folder is None:
+            return
+        found = _read(self.file(FEW), self._about(images))
+        if found is None or not same(found["logits"], anew):
+            found = self._write(FEW, images, {"logits": anew})
+        self.identity += f" {sha256(found['logits'].numpy().tobytes()).hexdigest()}"
 
     def file(self, name: str) -> Path:
         """Where the part `name` is kept."""
@@ -67,14 +69,16 @@ class Parts:
             return make()
         said = images()
         found = self.find(name, said)
-        if found is None:
-            found = {key: value.detach().cpu().contiguous() for key, value in make().items()}
-            with replacing(self.file(name)) as temporary:
-                try:
-                    save_file(found, temporary, metadata={"about": self._about(said)})
-                except SafetensorError as error:
-                    raise OSError(str(error)) from error
-        return found
+        return self._write(name, said, make()) if found is None else found
+
+    def _write(self, name: str, images: Mapping[str, Any], tensors: Tensors) -> Tensors:
+        plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+        with replacing(self.file(name)) as temporary:
+            try:
+                save_file(plain, temporary, metadata={"about": self._about(images)})
+            except SafetensorError as error:
+                raise OSError(str(error)) from error
+        return plain
 
 
 def _read(path: Path, about: str) -> Tensors | None:

@@ -15,6 +15,22 @@ from ..recipe import Infer
 from ..routing import Routing, Trace, route
 from ..views import Batch
 
+LOWEST, HIGHEST = -0.75, 1.75  # room for images whose high frequencies are taken away, which leave [0, 1] a little
+
+
+def check_range(images: Tensor) -> None:
+    """Raise `InputError` for floating point images that are clearly not in [0, 1], and for integers but uint8."""
+    if images.dtype == torch.uint8 or not images.numel():
+        return
+    if not images.is_floating_point():
+        raise InputError(f"images: got dtype {images.dtype}, expected uint8, or floating point in [0, 1]")
+    low, high = (value.item() for value in torch.aminmax(images))
+    if not (low >= LOWEST and high <= HIGHEST):  # also true for NaN
+        raise InputError(
+            f"images: values span [{low:.4g}, {high:.4g}], expected uint8, or finite values in [0, 1]; divide 0..255 "
+            "images by 255 and leave standardization to the model's input layer"
+        )
+
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
@@ -49,7 +65,8 @@ class Predictor:
     judged    what predicts: the model, or its branches mixed (`Infer.mix`), or some outputs of these
     outputs   places of the outputs that count, where the data hold some of the classes (`DataSet.outputs`); None: all
 
-    Raises `InputError` for a mix of branches that the model has not, and for a branch that is still to be chosen.
+    Raises `InputError` for a mix of branches that the model has not, and for a branch that is still to be chosen; when
+    it is called, for images that are in 0..255 or standardized, and for a model that returns anything but logits.
     """
 
     def __init__(self, model: nn.Module, infer: Infer, compute: Compute, outputs: Sequence[int] | None = None) -> None:
@@ -66,21 +83,25 @@ class Predictor:
     def __call__(self, images: Shaped[Tensor, "n c h w"], *, batch_size: int = 250) -> Float[Tensor, "n classes"]:
         """Logits of all images, `batch_size` at a time."""
         with self._session():
-            return torch.cat([self._forward(part).cpu() for part in images.split(batch_size)])  # type: ignore[no-untyped-call]
+            return torch.cat([self._logits(part) for part in images.split(batch_size)])  # type: ignore[no-untyped-call]
 
     def batches(self, batches: Iterable[Batch]) -> tuple[Float[Tensor, "n classes"], Int64[Tensor, " n"]]:
         """Logits and targets of a stream of batches, in its order."""
         logits, targets = [], []
         with self._session():
             for batch in batches:
-                logits.append(self._forward(batch.images).cpu())
+                logits.append(self._logits(batch.images))
                 targets.append(batch.targets.cpu())
         return torch.cat(logits), torch.cat(targets)
 
     def frames(self, frames: Iterable[Shaped[Tensor, "n c h w"]]) -> Float[Tensor, "n t classes"]:
         """Logits of sequences that come frame by frame."""
         with self._session():
-            return torch.stack([self._forward(frame).cpu() for frame in frames], 1)
+            return torch.stack([self._logits(frame) for frame in frames], 1)
+
+    def _logits(self, images: Tensor) -> Tensor:
+        check_range(images)
+        return self._forward(images).cpu()
 
     def everything(self, split: Split, *, batch_size: int = 500) -> Iterator[Batch]:
         """All examples of `split` in its own order, where the model is: what `batches` wants to judge it whole."""

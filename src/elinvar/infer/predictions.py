@@ -1,5 +1,6 @@
 """Predictions reduced to what metrics need: one forward over the images serves every number that is asked for later."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,10 @@ class Predictions:
     confidence  largest probability
     nll         -log p of the target, in nats
     brier       squared distance to the one-hot target over all classes, 0 to 2
+
+    Logits with NaN or +inf, and rows of -inf alone, have no softmax: their confidence is NaN. They count as
+    misclassified, as `metrics.error_rate` counts them; a set with such rows has no likelihood, Brier score or
+    calibration.
     """
 
     predicted: Int64[Tensor, " n"]
@@ -59,15 +64,31 @@ class Predictions:
     @property
     def correct(self) -> Bool[Tensor, " n"]:
         """Whether the target was predicted."""
-        return self.predicted == self.targets
+        return (self.predicted == self.targets) & self.confidence.isfinite()
+
+    @property
+    def not_finite(self) -> int:
+        """How many predictions are of logits without a softmax."""
+        return int((~self.confidence.isfinite()).sum())
 
     @property
     def error(self) -> float:
         """Share of wrong predictions, in per cent."""
-        return 100.0 * metrics.error_rate(self.predicted, self.targets)
+        return 100.0 * (int((~self.correct).sum()) / len(self.targets))
 
     def scores(self) -> Scores:
-        """Every number about these predictions."""
+        """Every number about these predictions; those of probabilities only where all have some."""
+        if lost := self.not_finite:
+            none = Reliability(confidence=[], accuracy=[], count=[])
+            return Scores(
+                n=len(self.targets),
+                error=self.error,
+                nll=math.nan,
+                brier=math.nan,
+                rms_calibration=math.nan,
+                reliability=none,
+                not_finite=lost,
+            )
         bins = metrics.reliability_bins(self.confidence, self.correct)
         filled = bins.count > 0
         return Scores(

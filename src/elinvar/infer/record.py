@@ -2,16 +2,18 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..data import DataSet
+from ..data import DataSet, Split
 from .attacked import AttackPlan
-from .evaluation import Evaluation
+from .evaluation import Evaluation, warn_of_lost
+from .identity import few_logits, model_identity, same_logits, settings
 from .images import CorruptedImages
 from .judge import DEFAULT, judge
 from .observer import Observer
-from .parts import Parts, model_identity
+from .parts import Parts
 from .predict import Predictor
 from .sequences import PerturbedImages
 
@@ -42,11 +44,11 @@ def record(
 
     Writes evaluation.json, predictions.safetensors (clean logits and targets) and a file for each corruption and each
     attack below evaluation/. The same call after an interruption goes on with the first of them whose file is missing,
-    and its numbers are those of an evaluation in one go. Raises as `judge`.
+    and its numbers are those of an evaluation in one go. Raises as `judge`; warns of logits that are not finite.
     """
     verdict = judge(
         predictor, data.test, suites=suites, observer=observer, images=images, sequences=sequences,
-        attacks=attacks, parts=kept(predictor, folder, about or {}, fresh=fresh),
+        attacks=attacks, parts=kept(predictor, data.test, folder, about or {}, fresh=fresh),
     )  # fmt: skip
     found = Evaluation(
         recipe=name,
@@ -60,15 +62,26 @@ def record(
         stability=verdict.stability,
         spectrum=verdict.spectrum,
         attacks=verdict.attacks,
+        not_finite=verdict.not_finite,
         about={**(about or {}), FINGERPRINT: data.fingerprint()},
     )
     found.save(folder / EVALUATION)
+    warn_of_lost(name if seed is None else f"{name}, seed {seed}", found.not_finite)
     return found
 
 
-def kept(predictor: Predictor, folder: Path, about: Mapping[str, Any], *, fresh: bool = False) -> Parts:
-    """The parts of an evaluation of this model in `folder`, found by what `record` is or was told about it."""
+def kept(predictor: Predictor, split: Split, folder: Path, about: Mapping[str, Any], *, fresh: bool = False) -> Parts:
+    """The parts of an evaluation of this model on `split` in `folder`, found by what `record` is or was told about it.
+
+    They count while the model says about a few images what it said then.
+    """
     facts = {key: value for key, value in about.items() if key != FINGERPRINT}
     told = json.dumps(facts, sort_keys=True, default=str)  # options need not show in the model itself
-    identity = f"{model_identity(predictor.judged, predictor.infer, predictor.compute)} {told}"
-    return Parts(folder, identity=identity, fresh=fresh)
+    before = list(settings(predictor.judged))
+    anew = few_logits(predictor, split) if len(split) else None
+    steady = set(before) & set(settings(predictor.judged))  # others count something while the model predicts
+    identity = model_identity(predictor.judged, predictor.infer, predictor.compute, sorted(steady))
+    found = Parts(folder, identity=f"{identity} {told}", fresh=fresh)
+    if anew is not None:
+        found.confirm({"of": split.fingerprint()}, anew, partial(same_logits, dtype=predictor.compute.dtype))
+    return found

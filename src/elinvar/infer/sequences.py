@@ -1,7 +1,8 @@
 """How stable predictions are while one nuisance changes from frame to frame: one forward over each frame."""
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -102,14 +103,22 @@ class PublishedFrames(PerturbedImages):
 def followed(
     predictor: Predictor, split: Split, source: PerturbedImages, name: str, batch_size: int
 ) -> dict[str, Tensor]:
-    """Flips of each sequence, 0 to 1, and its top-5 distance, 0 to 15, where there are more than five classes."""
-    noise, flips, distances = name in NOISES, [], []
+    """Flips of each sequence, 0 to 1, and its top-5 distance, 0 to 15, where there are more than five classes.
+
+    Both are NaN for a sequence with logits that are not finite, which have no rank. `lost` and `frames` say how many
+    frames have such logits, and of how many.
+    """
+    noise, flips, distances, lost, frames = name in NOISES, [], [], 0, 0
     for batch in predictor.everything(split, batch_size=batch_size):
         logits = predictor.frames(source.frames(name, batch))
-        flips.append(metrics.flips(logits, noise=noise))
+        bad = ~logits.isfinite().all(2)
+        lost, frames = lost + int(bad.sum()), frames + bad.numel()
+        whole, ranked = bad.any(1), logits.nan_to_num(0.0, 0.0, 0.0)
+        flips.append(metrics.flips(ranked, noise=noise).masked_fill(whole, torch.nan))
         if logits.shape[2] > TOP:
-            distances.append(metrics.top5_distances(logits, noise=noise))
-    return {"flips": torch.cat(flips), **({"top5": torch.cat(distances)} if distances else {})}
+            distances.append(metrics.top5_distances(ranked, noise=noise).masked_fill(whole, torch.nan))
+    found = {"flips": torch.cat(flips), **({"top5": torch.cat(distances)} if distances else {})}
+    return {**found, "lost": torch.tensor(lost), "frames": torch.tensor(frames)}
 
 
 def stability(found: Mapping[str, Mapping[str, Tensor]], generator: str, classes: int) -> Stability:
@@ -117,12 +126,19 @@ def stability(found: Mapping[str, Mapping[str, Tensor]], generator: str, classes
     flips = {name: 100 * float(of["flips"].mean()) for name, of in found.items()}
     top5 = {name: float(of["top5"].mean()) for name, of in found.items() if "top5" in of}
     mean = {
-        "flip_probability": float(metrics.mean_flip_probability(flips)),
-        "flip_probability_spatter": float(metrics.mean_flip_probability(flips, subset="spatter")),
+        "flip_probability": _over(metrics.mean_flip_probability, flips),
+        "flip_probability_spatter": _over(metrics.mean_flip_probability, flips, "spatter"),
     }
     if top5:
-        mean["top5_distance"] = float(metrics.mean_top5_distance(top5))
+        mean["top5_distance"] = _over(metrics.mean_top5_distance, top5)
     if classes == IMAGENET_CLASSES:
-        mean["flip_rate"] = float(metrics.mean_flip_rate({name: flip / 100 for name, flip in flips.items()}))
+        mean["flip_rate"] = _over(metrics.mean_flip_rate, {name: flip / 100 for name, flip in flips.items()})
     subset = f"{len(metrics.PERTURBATION_SUBSETS['benchmark'])} perturbations of the benchmark, snow among them"
     return Stability(subset=subset, generator=generator, flips=flips, top5=top5, mean=mean)
+
+
+def _over(measure: Callable[..., float], numbers: Mapping[str, float], subset: str = "benchmark") -> float:
+    """A mean over perturbations; NaN where one of them has no number."""
+    if any(math.isnan(numbers[name]) for name in metrics.PERTURBATION_SUBSETS[subset]):
+        return math.nan
+    return float(measure(numbers, subset=subset))

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from .. import shift
 from ..data import Split, stratified_order
+from ..outputs import undecided
 from ..rng import fold
 from .evaluation import Spectrum
 from .predict import Predictor
@@ -29,12 +30,16 @@ def places(split: Split) -> Tensor:
 
 
 def measured(predictor: Predictor, split: Split, batch_size: int, progress: Progress) -> dict[str, Tensor]:
-    """Error by frequency, and accuracy by bandwidth."""
+    """Error by frequency, and accuracy by bandwidth; `lost`: of how many logits no class follows, and how many came."""
     chosen = places(split)
     batch = next(iter(split.batches(chosen, len(chosen))))
 
+    lost = torch.zeros(2, dtype=torch.int64)
+
     def predict(images: Tensor) -> Tensor:
-        return predictor(images, batch_size=len(images))
+        logits = predictor(images, batch_size=len(images))
+        lost.add_(torch.tensor([int(undecided(logits).sum()), len(logits)]))
+        return logits
 
     (norm, radius), device = settings(split), predictor.compute.device
     heatmap = shift.fourier_heatmap(
@@ -49,6 +54,7 @@ def measured(predictor: Predictor, split: Split, batch_size: int, progress: Prog
         "error": heatmap.error,
         "bandwidths": torch.tensor(curve.bandwidths),
         "accuracy": torch.tensor(curve.accuracy, dtype=torch.float64),
+        "lost": lost,
     }
 
 

@@ -7,7 +7,7 @@ from jaxtyping import Float, Float64, Integer
 from torch import Tensor
 
 from .accumulator import Average
-from .binning import Bins, EqualSize
+from .binning import Bins, EqualSize, Ties
 from .confidence import Probabilities, Targets, check_probabilities, top_label
 
 ROWS = 1 << 16  # pieces that stay in the cache when they become float64
@@ -82,19 +82,22 @@ class BrierDecomposition:
         return self.calibration + self.refinement
 
 
-def brier_decomposition(probabilities: Probabilities, targets: Targets, *, bin_size: int = 100) -> BrierDecomposition:
+def brier_decomposition(
+    probabilities: Probabilities, targets: Targets, *, bin_size: int = 100, ties: Ties = "shared"
+) -> BrierDecomposition:
     """The top-label Brier score in parts, over bins of `bin_size` predictions as in `rms_calibration_error`.
+
+    ties   as there; the parts depend on them, their sum does not
 
     Source   Hendrycks et al., "AugMix", ICLR 2020, appendix E; the term within bins makes their identity exact.
     """
     top = top_label(probabilities, targets)
-    index, number = EqualSize(bin_size).assign(top.confidence)
-    bins = Bins.of(index, number, *top)
+    cut = EqualSize(bin_size, ties).cut(*top)
+    bins, index = Bins.of(*cut), cut.bin_of
     weight, accuracy = bins.count.double() / bins.examples, bins.accuracy
-    confidence, correct = top.confidence.double(), top.correct.double()
-    off_confidence, off_accuracy = confidence - bins.confidence[index], correct - accuracy[index]
+    off_confidence, off_accuracy = cut.confidence.double() - bins.confidence[index], cut.accuracy - accuracy[index]
     return BrierDecomposition(
-        score=float((confidence - correct).square().mean()),
+        score=float((top.confidence.double() - top.correct.double()).square().mean()),
         calibration=float((weight * (accuracy - bins.confidence).square()).sum()),
         refinement=float((weight * accuracy * (1 - accuracy)).sum()),
         within=float((off_confidence * (off_confidence - 2 * off_accuracy)).mean()),

@@ -43,7 +43,10 @@ def top_label(probabilities: Probabilities, targets: Targets) -> TopLabel:
             "probabilities (n, classes) and class numbers (n,), or confidences (n,) and booleans (n,), at least one"
         )
     if not ((confidence >= 0) & (confidence <= 1 + 1e-3)).all():  # means of distributions may exceed 1 by rounding
-        raise InputError("confidences: got values outside of [0, 1], or NaN")
+        bad = int((~((confidence >= 0) & (confidence <= 1 + 1e-3))).sum())
+        raise InputError(
+            f"confidences: got {bad} of {len(confidence)} outside of [0, 1], or NaN; expected largest probabilities"
+        )
     return TopLabel(confidence, correct)
 
 
@@ -53,7 +56,9 @@ def check_probabilities(probabilities: Tensor, targets: Tensor) -> None:
     tolerance = 1e-3 if probabilities.dtype.itemsize >= 4 else 2e-2
     sums = probabilities.detach().sum(1, dtype=torch.promote_types(probabilities.dtype, torch.float32))
     low = probabilities.detach().amin()
-    if not (low >= 0 and ((sums - 1).abs() <= tolerance).all()):  # also true for NaN
+    if lost := int(probabilities.detach().isnan().any(1).sum()):
+        raise InputError(f"probabilities: got {lost} of {len(probabilities)} rows with NaN, expected distributions")
+    if not (low >= 0 and ((sums - 1).abs() <= tolerance).all()):
         raise InputError(
             f"probabilities: got rows that sum to {sums.min():.4g} to {sums.max():.4g} with a smallest entry of "
             f"{low:.4g}, expected distributions; for logits use logits.float().softmax(1)"

@@ -5,6 +5,7 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
 from ..check import InputError
+from ..outputs import wrong
 from .accumulator import Average
 
 
@@ -13,7 +14,8 @@ def mistakes(
 ) -> Bool[Tensor, " n"]:
     """Which examples are misclassified, by logits, probabilities or predicted classes. The first of equal scores wins.
 
-    Scores with NaN decide nothing and are mistakes. Raises `InputError` when the shapes do not fit.
+    Scores with NaN or +inf decide nothing and are mistakes, and so are rows of -inf alone. Raises `InputError` when the
+    shapes do not fit.
     """
     if predictions.ndim not in (1, 2) or targets.shape != predictions.shape[:1]:
         raise InputError(
@@ -22,8 +24,7 @@ def mistakes(
         )
     if predictions.ndim == 1:
         return predictions != targets
-    largest, decided = predictions.detach().max(1)
-    return (decided != targets) | largest.isnan()
+    return wrong(predictions, targets)
 
 
 def error_rate(

@@ -5,6 +5,7 @@ from jaxtyping import Float, Float64, Integer
 from torch import Tensor
 
 from ..check import InputError
+from ..outputs import warn_of_probabilities
 from .accumulator import Average
 from .confidence import check_scores
 
@@ -14,15 +15,22 @@ ROWS = 1 << 16  # pieces that stay in the cache when they become float64
 def negative_log_likelihoods(
     logits: Float[Tensor, "n classes"], targets: Integer[Tensor, " n"]
 ) -> Float64[Tensor, " n"]:
-    """-log softmax(z)_y of each example in nats, in float64. Raises `InputError` for NaN."""
+    """-log softmax(z)_y of each example in nats, in float64.
+
+    Raises `InputError` for NaN; warns of probabilities. Log-probabilities are logits.
+    """
     check_scores("logits", logits, targets)
+    warn_of_probabilities(logits)
     found = []
     for rows, y in zip(torch.split(logits.detach(), ROWS), torch.split(targets, ROWS), strict=True):
         z = rows.double()
         found.append(torch.logsumexp(z, 1) - z.gather(1, y.long().unsqueeze(1)).squeeze(1))
     values = torch.cat(found)
     if values.isnan().any():
-        raise InputError(f"logits: got {int(values.isnan().sum())} rows with NaN or infinite values, expected numbers")
+        raise InputError(
+            f"logits: got {int(values.isnan().sum())} rows with NaN or infinite values, of {len(values)}; expected "
+            "numbers"
+        )
     return values
 
 

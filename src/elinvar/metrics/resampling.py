@@ -6,6 +6,9 @@ What is resampled is examples. Predictions of one image under several corruption
 independent, and neither are those of two models on one image: put them in one row of `values`, so that they are drawn
 together.
 
+Order. A resample draws row numbers, so the same examples in another order are other draws for the same key: the
+interval moves by what chance leaves in it, the value does not.
+
 Strata. None draws from all examples alike: right when the test set is a random sample. With the classes as strata
 each resample keeps the number of examples of each class, as in test sets that were built with equal counts (CIFAR,
 ImageNet); the interval is narrower there, by what the errors of the classes differ.

@@ -5,7 +5,7 @@
                        sigma_j(i): rank in frame j of the class that has rank i in frame r(j)
 
 r(j) = j - difficulty; in noise sequences r(j) = 0, the clean image, because there neighbours differ by two noises.
-Labels play no part.
+Labels play no part. Of equal scores the class with the smaller number is the larger one, in every frame.
 
 Source   Hendrycks and Dietterich, "Benchmarking neural network robustness", ICLR 2019, sections 4 and 5;
          hendrycks/robustness, ImageNet-P/test.py.
@@ -105,7 +105,11 @@ def _checked_scores(scores: Tensor) -> Tensor:
             "classes), at least one of each"
         )
     if not scores.isfinite().all():
-        raise InputError("scores: got NaN or infinite values, which have no rank; expected finite logits")
+        bad = int((~scores.isfinite()).any(2).sum())
+        raise InputError(
+            f"scores: got NaN or infinite values in {bad} of {scores.shape[0] * scores.shape[1]} frames, which have no "
+            "rank; expected finite logits"
+        )
     return scores.detach()
 
 

@@ -15,6 +15,7 @@ from jaxtyping import Float, Integer
 from torch import Tensor
 
 from ..check import InputError
+from ..outputs import warn_of_probabilities
 from .confidence import check_scores
 
 ROWS = 1 << 14
@@ -37,11 +38,13 @@ class Temperature:
             raise InputError(f"temperature: got {self.value}, expected a positive number")
 
     def __call__(self, logits: Float[Tensor, "*n classes"]) -> Float[Tensor, "*n classes"]:
-        """The scaled logits."""
+        """The scaled logits. Warns of probabilities."""
+        warn_of_probabilities(logits)
         return logits / self.value
 
     def probabilities(self, logits: Float[Tensor, "*n classes"]) -> Float[Tensor, "*n classes"]:
-        """softmax(logits / T), in float32 or better."""
+        """softmax(logits / T), in float32 or better. Warns of probabilities."""
+        warn_of_probabilities(logits)
         return (logits.to(torch.promote_types(logits.dtype, torch.float32)) / self.value).softmax(-1)
 
 
@@ -51,7 +54,7 @@ def fit_temperature(logits: Float[Tensor, "n classes"], targets: Integer[Tensor,
     Newton's method in float64, kept inside of a shrinking bracket.
 
     Raises `InputError` where there is no minimum: when every prediction is right (T would fall to 0), and when the
-    logits know no more about the targets than chance (T would grow without bound).
+    logits know no more about the targets than chance (T would grow without bound). Warns of probabilities.
 
     >>> z = torch.tensor([[4.0, 0.0]] * 4)
     >>> round(fit_temperature(z, torch.tensor([0, 0, 0, 1])).value, 6)  # 3 of 4 are right: 4 / T = log 3
@@ -60,7 +63,9 @@ def fit_temperature(logits: Float[Tensor, "n classes"], targets: Integer[Tensor,
     check_scores("logits", logits, targets)
     z, y = logits.detach(), targets.long()
     if not z.isfinite().all():
-        raise InputError("logits: got NaN or infinite values, expected finite logits")
+        bad = int((~z.isfinite()).any(1).sum())
+        raise InputError(f"logits: got {bad} of {len(z)} rows with NaN or infinite values, expected finite logits")
+    warn_of_probabilities(z)
     if not (z.gather(1, y.unsqueeze(1)).squeeze(1) < z.amax(1)).any():
         raise InputError("every prediction is right, so the likelihood has no best temperature; use more held-out data")
     if _derivatives(z, y, 0.0)[0] >= 0:

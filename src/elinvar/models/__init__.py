@@ -3,6 +3,7 @@
 from .description import Description as Description
 from .description import describe as describe
 from .factory import build as build
+from .probabilities import LogProbabilities as LogProbabilities
 from .resnet import ResNet as ResNet
 from .standardize import Standardize as Standardize
 from .standardize import Standardized as Standardized

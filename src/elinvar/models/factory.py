@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ..check import InputError, unknown
-from ..rng import fresh_key
+from ..rng import check_seed, fold, fresh_key
 from .imports import find
 from .standardize import Standardize, Standardized
 from .table import architecture
@@ -36,7 +36,8 @@ def build(
     mean, std     one number for each channel, in units of [0, 1] images; 0 and 1 for a network that standardizes itself
     in_channels   channels of an image; handed to a callable of yours as `in_channels` or `in_chans` if it names either
     options       further keyword arguments of the network
-    seed          0 to 2**64 - 1: key of the initial weights; None draws one from torch's default generator
+    seed          0 to 2**64 - 1: of the initial weights; None draws one from torch's default generator. torch's CPU
+                  generator reads the lower 32 bits of a seed alone, so that a larger one is hashed to 32 bits
 
     The network is built on the CPU, so that its initial weights do not depend on the device it moves to, and torch's
     default generator is left as it was (but for the one number that `seed=None` draws).
@@ -70,9 +71,9 @@ def build(
 
 
 def _seed(seed: int | None) -> int:
-    if seed is not None and not 0 <= seed < 2**64:
-        raise InputError(f"seed: got {seed}, expected 0 to 2**64 - 1")
-    return fresh_key() if seed is None else seed
+    """A seed for torch's CPU generator, for which 2**32 and 0 are the same."""
+    key = fresh_key() if seed is None else check_seed(seed)
+    return key if key < 2**32 else fold("weights", key) >> 32
 
 
 def _of_table(

@@ -9,6 +9,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from ..check import InputError, unknown
+from ..outputs import logits_of, warn_of_probabilities
 from ..routing import Routing, Trace, route
 from .layer import Norm
 
@@ -41,6 +42,7 @@ class Mixture(nn.Module):
         self.model = model
         self.weights = {name: float(share) for name, share in weights.items() if share}
         self.combine = combine
+        self._looked = False  # at what the model returns
 
     def forward(self, x: Shaped[Tensor, "n c *spatial"]) -> Float[Tensor, "n classes"]:
         if self.model.training:
@@ -50,7 +52,10 @@ class Mixture(nn.Module):
 
     def _branch(self, name: str, x: Tensor) -> Tensor:
         with route(self.model, Routing((name,)), Trace.NOTHING):
-            logits: Tensor = self.model(x)
+            logits = logits_of(self.model(x), len(x))
+        if not self._looked and self.combine == "probabilities" and len(self.weights) > 1:
+            self._looked = True
+            warn_of_probabilities(logits, "the model's outputs")
         return logits
 
     def extra_repr(self) -> str:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ..check import InputError
+from ..outputs import one_tensor
 from ..routing import Routing, Trace, route
 from .layer import Norm
 
@@ -50,5 +51,5 @@ class VirtualBatch(nn.Module):
         joined = torch.cat([x, self.reference.to(x.dtype)])
         routing = Routing((layer.policy.branches[0],), reference=len(self.reference))
         with route(self.model, routing, outer.trace if outer else Trace.COMMIT):
-            out: Tensor = self.model(joined)
+            out = one_tensor(self.model(joined), "a tensor with one row for each image")
         return out[: len(x)]

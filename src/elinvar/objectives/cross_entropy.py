@@ -8,6 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ..check import InputError, unknown
+from ..outputs import warn_on_cpu
 from ..views import Logits, Views
 from .loss import Loss
 from .smoothing import CONVENTIONS, check_class_numbers, smooth_targets
@@ -26,7 +27,8 @@ def cross_entropy(
     taken as they are: rows that do not sum to 1 scale the loss.
 
     Raises `InputError` when the shapes do not fit, and, on a CPU, for class numbers outside of 0 to classes - 1. (On
-    a GPU the check would wait for the device at every step; torch stops the program there.)
+    a GPU the check would wait for the device at every step; torch stops the program there.) Warns, on a CPU, of
+    probabilities in the place of logits.
 
     >>> cross_entropy(torch.zeros(1, 4), torch.tensor([2])).exp()
     tensor([4.])
@@ -34,6 +36,7 @@ def cross_entropy(
     n, classes = logits.shape
     if targets.shape not in ((n,), (n, classes)):
         raise InputError(f"targets: got shape {tuple(targets.shape)}, expected ({n},) or ({n}, {classes})")
+    warn_on_cpu(logits)
     logits = wide(logits)
     if targets.ndim == 2:
         return F.cross_entropy(logits, targets.to(logits.dtype), reduction="none")

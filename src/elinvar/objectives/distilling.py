@@ -4,6 +4,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..check import InputError
+from ..outputs import warn_on_cpu
 from .total import check_weight
 from .wide import directions, wide
 
@@ -29,6 +30,7 @@ def distillation(
     In float32 or wider, finite for logits up to 1e38 (normalized) or 1e37. Logits of 0 stay 0 when they are normalized.
 
     Raises `InputError` for shapes that differ, a scale that is not above 0, and `scale=None` without normalization.
+    Warns, on a CPU, of a teacher of probabilities.
 
     Source   Li et al., "A2-Aug", CVPR Workshops 2023, equation 8 and Table 8.
 
@@ -40,6 +42,7 @@ def distillation(
     check_scale(normalize, scale)
     if students.shape[-2:] != teacher.shape:
         raise InputError(f"students: got shape {tuple(students.shape)} for a teacher of {tuple(teacher.shape)}")
+    warn_on_cpu(teacher, "teacher")
     if not normalize and scale is not None:
         return _divergence(scale * wide(teacher), scale * wide(students))
     (target, length), (students, _) = directions(teacher), directions(students)

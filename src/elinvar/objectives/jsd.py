@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..check import InputError
+from ..outputs import warn_on_cpu
 from ..views import Logits, Views
 from .loss import Loss
 from .total import Objective, check_names, check_same_examples, check_weight
@@ -26,7 +27,8 @@ def jensen_shannon(logits: Float[Tensor, "views n classes"]) -> Float[Tensor, " 
     """Divergence of each example's views, in nats: 0 if they agree, at most log(views). Symmetric in the views.
 
     The gradient flows into every view, and through m. Computed in float32 or the dtype of the logits, whichever is
-    wider; value and gradient are finite for logits up to 1e38, also where probabilities underflow.
+    wider; value and gradient are finite for logits up to 1e38, also where probabilities underflow. Warns, on a CPU, of
+    probabilities in the place of logits.
 
     >>> apart = 1e4 * torch.eye(3).unsqueeze(1)
     >>> jensen_shannon(apart).exp().round(decimals=4), jensen_shannon(torch.ones_like(apart))
@@ -35,6 +37,7 @@ def jensen_shannon(logits: Float[Tensor, "views n classes"]) -> Float[Tensor, " 
     views = len(logits)
     if not views:
         raise InputError("the Jensen-Shannon divergence needs at least one view, got none")
+    warn_on_cpu(logits)
     log_p = wide(logits).log_softmax(-1)
     # log(p_v / m) by way of the view with the largest probability. That probability cancels: it needs no gradient.
     below = log_p - log_p.detach().amax(0)

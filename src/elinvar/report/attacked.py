@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from ..attacks.robustness import NATURAL
 from ..infer.black_box import ATTACK
 from ..infer.evaluation import Attacks, Evaluation
-from .result import Groups, RunResult, by_recipe, label, printable
+from .grouping import by_recipe
+from .result import Groups, RunResult, label, printable, run_name
 from .statistics import Summary
 from .suites import Row, tabled
 from .table import Cell, Heading, Table
@@ -102,8 +103,8 @@ def _about_matrix(told: Sequence[Attacks], alone: Sequence[str]) -> list[str]:
     row = first.black_box[0]
     notes = [
         f"{row.attack}, {first.settings}; {row.n:,} images. Each run is judged on the images made for every run of the "
-        "source, never on its own: a recipe meets itself in another seed. Mean over these pairs, ± over the runs that "
-        "are judged."
+        "source, never on its own: a recipe meets itself in another seed. Mean over these pairs, ± the sample standard "
+        "deviation over the n runs that are judged."
     ]
     if alone:
         notes.append(
@@ -148,12 +149,7 @@ def doubts(results: Sequence[RunResult]) -> list[tuple[str, tuple[str, ...]]] | 
     if not _told({"": results}):
         return None
     return [
-        (_run(result), tuple(result.evaluation.attacks.warnings))
+        (run_name(result), tuple(result.evaluation.attacks.warnings))
         for result in results
         if result.evaluation.attacks is not None and result.evaluation.attacks.warnings
     ]
-
-
-def _run(result: RunResult) -> str:
-    name = printable(result.name)
-    return name if result.seed is None else f"{name}, seed {result.seed}"

@@ -14,7 +14,7 @@ import numpy as np
 from ..experiments import AtMost, Cell, Claim, Exceeds, Near, Series
 from .statistics import LEVEL, Summary, difference
 from .table import Cell as Shown
-from .table import Heading, Table
+from .table import Heading, Table, over_runs
 
 
 class State(StrEnum):
@@ -152,6 +152,7 @@ def table(series: Series) -> Table:
         rows=tuple(Heading(setting) for setting in settings),
         columns=tuple(Heading(measure, n) for measure in measures),
         cells=tuple(tuple(shown(setting, measure) for measure in measures) for setting in settings),
+        notes=(over_runs([n], what="seeds"),),
     )
 
 

@@ -49,7 +49,7 @@ def _legend(axes: Axes, height: float, count: int) -> None:
 def _head(page: Figure, series: Series, count: int) -> float:
     """Write the title, and return the place below it and the legend."""
     n = len(series.seeds)
-    text = f"{shorten(series.experiment.title, 66)} ({'n=1' if n == 1 else f'mean ± sd, n={n}'})"
+    text = f"{shorten(series.experiment.title, 66)} ({'n=1' if n == 1 else f'mean ± sd over n={n} seeds'})"
     page.text(12 / WIDTH, 1 - 10 / (page.get_size_inches()[1] * 72), text, va="top", color=INK,
               fontsize=SMALL + 1, fontweight="bold", parse_math=False)  # fmt: skip
     return 34.0 + (16.0 * count if count > 1 else 0.0)

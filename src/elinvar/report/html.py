@@ -10,8 +10,9 @@ from jinja2 import Environment, StrictUndefined
 
 from ..files import replacing
 from .attacked import attack_tables, doubts
+from .grouping import by_recipe
 from .palette import PALETTE, style
-from .result import Groups, RunResult, by_recipe, printable
+from .result import Groups, RunResult, printable
 from .samples import SampleSheet
 from .suites import heatmap_uri, suite_tables
 from .table import headline, per_corruption
@@ -97,7 +98,8 @@ def _scope(groups: Groups) -> str:
     shift = f" Shift: {subsets[0]}." if subsets else " No shift suite was run."
     settings = _distinct(run.evaluation.attacks.settings for run in runs if run.evaluation.attacks is not None)
     attacks = f" Attacks: {settings[0]}." if settings else ""
-    return f"{recipes}. Judged on {first.data}, {first.clean.n:,} test images.{shift}{attacks}"
+    spread = " ± is one sample standard deviation over the n runs of a recipe." if len(runs) > len(groups) else ""
+    return f"{recipes}. Judged on {first.data}, {first.clean.n:,} test images.{shift}{attacks}{spread}"
 
 
 def _by_value(groups: Groups, of: Callable[[RunResult], object]) -> list[tuple[str, str]]:

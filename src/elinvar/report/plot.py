@@ -163,7 +163,9 @@ def reliability_diagram(groups: Groups) -> tuple[Figure, str] | None:
             for name, runs in shifted.items()
         },
     }
-    panels = {title: panel for title, panel in panels.items() if panel}
+    panels = {title: kept for title, panel in panels.items() if (kept := _binned(panel))}
+    if not panels:
+        return None
     side = 138.0
     page = figure(WIDTH, side + 62)
     said = []
@@ -186,6 +188,12 @@ def reliability_diagram(groups: Groups) -> tuple[Figure, str] | None:
         axes.set_xlabel("confidence", fontsize=SMALL, color=INK)
         entitle(axes, f"accuracy, {title}" if place == 0 else title)
     return page, "Accuracy against confidence in bins; on the diagonal they agree. " + " ".join(said)
+
+
+def _binned(panel: Mapping[str, Sequence[Reliability]]) -> dict[str, list[Reliability]]:
+    """The recipes of a panel with bins: a run with logits that are not finite has none."""
+    found = {name: [of for of in runs if of.count] for name, runs in panel.items()}
+    return {name: runs for name, runs in found.items() if runs}
 
 
 def pooled_bins(found: Sequence[Reliability]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,10 +1,10 @@
 """What a report is made from: judged runs as plain data, grouped by recipe, and the measures that tables show."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..check import InputError
 from ..infer.evaluation import Evaluation
 
 ACRONYMS = {"jpeg": "JPEG", "jsd": "JSD", "kl": "KL"}
@@ -35,7 +35,11 @@ Groups = Mapping[str, Sequence[RunResult]]  # runs by recipe, in the order of th
 
 @dataclass(frozen=True)
 class Measure:
-    """One number of an evaluation, where lower is better. `of` gives None where the evaluation did not look."""
+    """One number of an evaluation, where lower is better.
+
+    `of` gives None where the evaluation did not look, and NaN where it looked at logits that are not finite, of which
+    the number is not defined.
+    """
 
     name: str
     unit: str
@@ -48,8 +52,14 @@ class Measure:
 
     def values(self, runs: Sequence[RunResult]) -> list[float]:
         """The measure of every run that has it."""
-        found = (self.of(run.evaluation) for run in runs)
-        return [value for value in found if value is not None]
+        return [value for value in self._looked(runs) if not math.isnan(value)]
+
+    def undefined(self, runs: Sequence[RunResult]) -> bool:
+        """Whether some run was looked at and has no such number."""
+        return any(math.isnan(value) for value in self._looked(runs))
+
+    def _looked(self, runs: Sequence[RunResult]) -> list[float]:
+        return [value for run in runs if (value := self.of(run.evaluation)) is not None]
 
 
 def _under_shift(key: str) -> Callable[[Evaluation], float | None]:
@@ -73,58 +83,14 @@ MEASURES = (
     ATTACK_ERROR,
     Measure("mCE, AlexNet = 100", "%", 1, _under_shift("mce")),
     Measure("relative mCE, AlexNet = 100", "%", 1, _under_shift("relative_mce")),
-    Measure("NLL clean", "", 3, lambda evaluation: evaluation.clean.nll),
-    Measure("NLL corrupted", "", 3, _under_shift("nll")),
+    Measure("NLL clean", "nats", 3, lambda evaluation: evaluation.clean.nll),
+    Measure("NLL corrupted", "nats", 3, _under_shift("nll")),
     Measure("RMS calibration error clean", "%", 2, lambda evaluation: evaluation.clean.rms_calibration),
     Measure("RMS calibration error corrupted", "%", 2, _under_shift("rms_calibration")),
-    Measure("Brier clean", "", 3, lambda evaluation: evaluation.clean.brier),
-    Measure("Brier corrupted", "", 3, _under_shift("brier")),
+    Measure("Brier clean (top label, 0 to 1)", "", 3, lambda evaluation: evaluation.clean.brier),
+    Measure("Brier corrupted (top label, 0 to 1)", "", 3, _under_shift("brier")),
     Measure("mean flip probability", "%", 2, _flips),
 )
-
-
-def by_recipe(results: Sequence[RunResult]) -> dict[str, list[RunResult]]:
-    """Runs grouped by recipe, in the order given.
-
-    Raises `InputError` where the numbers cannot stand in one table: no runs, a run given twice, or runs that were
-    judged on different images.
-    """
-    if not results:
-        raise InputError("results: got no runs, expected at least one; judge one with 'elinvar evaluate'")
-    groups = dict[str, list[RunResult]]()
-    for result in results:
-        runs = groups.setdefault(printable(result.name), [])
-        if result.seed is not None and any(run.seed == result.seed for run in runs):
-            raise InputError(f"recipe {result.name!r} with seed {result.seed} is given twice; a run counts once")
-        runs.append(result)
-    judged = [(run.evaluation.data, f"{run.evaluation.clean.n} test images") for run in results]
-    shifts = [run.evaluation.shift for run in results]
-    shifted = [(s.subset, s.generator, _levels(s.errors)) for s in shifts if s is not None]
-    found = [run.evaluation for run in results]
-    others: list[list[tuple[str, ...]]] = [
-        [(of.extra.subset, of.extra.generator) for of in found if of.extra is not None],
-        [(of.stability.subset, of.stability.generator) for of in found if of.stability is not None],
-        [(of.spectrum.subset,) for of in found if of.spectrum is not None],
-        [(a.subset, a.settings, f"{a.thorough} of them at length") for of in found if (a := of.attacks) is not None],
-    ]
-    every: list[Sequence[tuple[str, ...]]] = [judged, shifted, *others]
-    for conditions in every:
-        for other in conditions:
-            for ours, theirs in zip(conditions[0], other, strict=True):
-                if ours != theirs:
-                    raise InputError(
-                        f"runs were judged on different images ({ours!r} and {theirs!r}); report them apart"
-                    )
-    return groups
-
-
-def _levels(errors: dict[str, list[float]]) -> str:
-    counts = {len(by_severity) for by_severity in errors.values()}
-    if len(counts) != 1 or counts == {0}:
-        raise InputError(
-            f"an evaluation has {sorted(counts)} severities for its corruptions, expected as many for each"
-        )
-    return f"{counts.pop()} severities of {', '.join(errors)}"
 
 
 def corruption_errors(runs: Sequence[RunResult]) -> dict[str, list[float]]:
@@ -139,6 +105,12 @@ def corruption_errors(runs: Sequence[RunResult]) -> dict[str, list[float]]:
 def printable(text: str) -> str:
     """`text` on one line, without control characters, which terminals obey and XML refuses."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def run_name(result: RunResult) -> str:
+    """A run as people name it."""
+    name = printable(result.name)
+    return name if result.seed is None else f"{name}, seed {result.seed}"
 
 
 def label(name: str) -> str:

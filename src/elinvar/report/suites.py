@@ -1,6 +1,7 @@
 """What the suites beyond clean and corrupted images found: a table for each, and the picture of frequencies."""
 
 import base64
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -8,9 +9,10 @@ import torch
 
 from ..infer.evaluation import Evaluation
 from ..shift import FourierHeatmap
-from .result import Groups, RunResult, by_recipe, label, printable
+from .grouping import by_recipe
+from .result import Groups, RunResult, label, printable
 from .statistics import Summary
-from .table import Cell, Heading, Table
+from .table import Cell, Heading, Table, over_runs
 
 Numbers = Callable[[Evaluation], Mapping[str, float]]
 CALIBRATION = {
@@ -18,8 +20,12 @@ CALIBRATION = {
     "adaptive_ece": ("expected calibration error, 10 bins of equal mass, %", 2),
     "mce": ("largest gap of the 15 bins, %", 1),
     "overconfidence": ("confidence minus accuracy, %", 2),
-    "brier": ("Brier score over all classes", 3),
+    "brier": ("Brier (all classes, 0 to 2)", 3),
 }
+CORRUPTED = (
+    "Under corruptions: {}, of all severities of a corruption taken together. At a severity: mean over the same "
+    "corruptions."
+)
 STABILITY = (
     ("mean flip_probability", "Mean of 10", 2),
     ("mean flip_probability_spatter", "Mean of 10, spatter for snow", 2),
@@ -45,18 +51,27 @@ class Row:
 
 
 def tabled(title: str, groups: Groups, numbers: Numbers, rows: Iterable[Row], notes: Sequence[str]) -> Table | None:
-    """A column for each recipe, without the rows that no run has; None if that leaves nothing."""
+    """A column for each recipe, without the rows that no run has; None if that leaves nothing.
+
+    A number that is NaN was looked for and is not defined.
+    """
     found = {name: [numbers(run.evaluation) for run in runs] for name, runs in groups.items()}
     kept, cells = [], []
     for row in rows:
-        values = [[of[row.key] for of in runs if row.key in of] for runs in found.values()]
-        if any(values):
+        looked = [[of[row.key] for of in runs if row.key in of] for runs in found.values()]
+        if any(looked):
             kept.append(Heading(row.heading))
-            cells.append(tuple(Cell(Summary.of(column), row.decimals) if column else None for column in values))
+            cells.append(tuple(_cell(column, row.decimals) for column in looked))
     if not kept:
         return None
     columns = tuple(Heading(name, len(runs)) for name, runs in groups.items())
+    notes = [*notes, over_runs(map(len, groups.values()))]
     return Table(title=title, rows=tuple(kept), columns=columns, cells=tuple(cells), notes=tuple(notes))
+
+
+def _cell(column: Sequence[float], decimals: int) -> Cell | None:
+    defined = [value for value in column if not math.isnan(value)]
+    return Cell(Summary.of(defined) if defined else None, decimals) if column else None
 
 
 def _evaluations(groups: Groups) -> list[Evaluation]:
@@ -134,7 +149,7 @@ def calibration(groups: Groups) -> Table | None:
     ]
     rows += [Row(f"severity {level}", f"Severity {level}: RMS calibration error, %") for level in range(1, 6)]
     subsets = dict.fromkeys(found.subset for found in told if found.subset)
-    return tabled("Calibration in detail", groups, numbers, rows, [f"Under corruptions: {s}." for s in subsets])
+    return tabled("Calibration in detail", groups, numbers, rows, [CORRUPTED.format(s) for s in subsets])
 
 
 def suite_tables(results: Sequence[RunResult]) -> list[Table]:

@@ -1,6 +1,6 @@
 """Tables of measured numbers, for a terminal, a README and a page. No number stands without its n."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import rich.box
@@ -8,11 +8,14 @@ import rich.table
 from markupsafe import Markup, escape
 from rich.text import Text
 
-from .result import CORRUPTION_ERROR, MEASURES, RunResult, by_recipe, corruption_errors, label
+from ..infer.evaluation import lost_in_words
+from .content import more_than_recipes
+from .grouping import by_recipe
+from .result import CORRUPTION_ERROR, MEASURES, Measure, RunResult, corruption_errors, label, run_name
 from .statistics import Summary
 from .verdict import contrast
 
-ABSENT = "not run"
+ABSENT, UNDEFINED = "not run", "not defined"
 
 
 @dataclass(frozen=True)
@@ -28,9 +31,12 @@ class Heading:
 
 @dataclass(frozen=True)
 class Cell:
-    """A summary, how many decimals of it are shown, and what tells it apart from the others."""
+    """A summary, how many decimals of it are shown, and what tells it apart from the others.
 
-    summary: Summary
+    summary   None where there is no such number, because some logits are not finite
+    """
+
+    summary: Summary | None
     decimals: int
     mark: str = ""
 
@@ -101,6 +107,8 @@ class Table:
 def _text(cell: Cell | None, said: set[int | None]) -> str:
     if cell is None:
         return ABSENT
+    if cell.summary is None:
+        return UNDEFINED
     text = cell.summary.text(cell.decimals)
     text = text if cell.summary.n in said else f"{text} (n={cell.summary.n})"
     return f"{text}, {cell.mark}" if cell.mark else text
@@ -124,10 +132,20 @@ def _cell(values: Sequence[float], decimals: int) -> Cell | None:
     return Cell(Summary.of(values), decimals) if values else None
 
 
+def _measured(measure: Measure, runs: Sequence[RunResult]) -> Cell | None:
+    cell = _cell(measure.values(runs), measure.decimals)
+    return Cell(None, measure.decimals) if cell is None and measure.undefined(runs) else cell
+
+
+def over_runs(counts: Iterable[int], *, what: str = "runs", better: str = "") -> str:
+    """What a mean and its ± are over, for tables of `counts` repetitions in a column."""
+    single = 1 in counts
+    rest = f"; one {what.removesuffix('s')} (n=1) has no standard deviation" if single else ""
+    return f"Mean ± sample standard deviation over n {what}{better}{rest}."
+
+
 def _about(groups: dict[str, list[RunResult]]) -> str:
-    single = any(len(runs) == 1 for runs in groups.values())
-    rest = "; one run (n=1) has no standard deviation" if single else ""
-    return f"Mean ± sample standard deviation over n runs; lower is better{rest}."
+    return over_runs(map(len, groups.values()), better="; lower is better")
 
 
 def headline(results: Sequence[RunResult]) -> Table:
@@ -138,16 +156,21 @@ def headline(results: Sequence[RunResult]) -> Table:
     Raises `InputError` as `by_recipe` does.
     """
     groups = by_recipe(results)
-    measures = [measure for measure in MEASURES if measure.values(results)]
+    measures = [measure for measure in MEASURES if measure.values(results) or measure.undefined(results)]
     told = contrast(groups)
     return Table(
         title="What was found",
         rows=tuple(Heading(name, len(runs)) for name, runs in groups.items()),
         columns=tuple(Heading(measure.heading) for measure in measures),
-        cells=tuple(
-            tuple(_cell(measure.values(runs), measure.decimals) for measure in measures) for runs in groups.values()
+        cells=tuple(tuple(_measured(measure, runs) for measure in measures) for runs in groups.values()),
+        notes=(
+            _about(groups),
+            *_subset(results),
+            *_attacked(results),
+            *_lost(results),
+            *more_than_recipes(groups),
+            *([told.sentence] if told else []),
         ),
-        notes=(_about(groups), *_subset(results), *_attacked(results), *([told.sentence] if told else [])),
     )
 
 
@@ -158,13 +181,29 @@ def _classes(results: Sequence[RunResult]) -> list[str]:
 
 
 def _subset(results: Sequence[RunResult]) -> list[str]:
-    """Which classes were judged, where they are some of the model's, and which corruptions the means are over."""
+    """Which classes were judged, where they are some of the model's, and what the means under corruptions are over."""
     return [*_classes(results), *_corruptions(results)]
 
 
 def _corruptions(results: Sequence[RunResult]) -> list[str]:
     found = next((run.evaluation.shift.subset for run in results if run.evaluation.shift is not None), None)
-    return [] if found is None else [f"Means under corruptions: {found}."]
+    if found is None:
+        return []
+    return [
+        f"Means under corruptions: {found}.",
+        "A calibration error is that of all severities of a corruption taken together, then the mean over corruptions; "
+        "errors, NLL and Brier scores are means over corruptions and severities.",
+    ]
+
+
+def _lost(results: Sequence[RunResult]) -> list[str]:
+    """Of which runs some logits are not finite."""
+    return [
+        f"{run_name(run)}: {lost_in_words(run.evaluation.not_finite)}. They count as misclassified; what needs "
+        "probabilities of all outputs is not defined."
+        for run in results
+        if run.evaluation.not_finite
+    ]
 
 
 def _attacked(results: Sequence[RunResult]) -> list[str]:

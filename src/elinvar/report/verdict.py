@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .result import ATTACK_ERROR, CLEAN_ERROR, CORRUPTION_ERROR, Groups, Measure, RunResult, by_recipe
+from .content import more_than_recipes
+from .grouping import by_recipe
+from .result import ATTACK_ERROR, CLEAN_ERROR, CORRUPTION_ERROR, Groups, Measure, RunResult
 from .statistics import Difference, Summary, difference
 
 
@@ -45,12 +47,13 @@ def contrast(groups: Groups) -> Contrast | None:
 
 
 def verdict(results: Sequence[RunResult]) -> tuple[str, ...]:
-    """What was compared, who is better and by how much, with n; one or two sentences, and one more about masked
-    gradients.
+    """What was compared, who is better and by how much, with n; one or two sentences, and one more about what differs
+    besides the recipe, and about masked gradients.
 
     Raises `InputError` as `by_recipe` does.
     """
-    return (*_compared(by_recipe(results)), *_masked(results))
+    groups = by_recipe(results)
+    return (*_compared(groups), *more_than_recipes(groups), *_masked(results))
 
 
 def _masked(results: Sequence[RunResult]) -> list[str]:

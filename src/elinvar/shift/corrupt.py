@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..check import InputError, check_images, unknown
 from ..parallel import for_pieces
-from ..rng import MASK, fold, fresh_key, streams
+from ..rng import check_seed, fold, fresh_key, streams
 from .frame import Frame
 from .frost import FrostTextures
 from .severity import LEVELS
@@ -80,9 +80,9 @@ def corrupt(
 def example_streams(n: int, key: object, keys: object) -> Int64[Tensor, " {n}"]:
     """One stream for each of n examples: `keys` as given, or made for rows 0 to n - 1 from `key` or a fresh one."""
     if keys is None:
-        if key is not None and (isinstance(key, bool) or not isinstance(key, int)):
-            raise InputError(f"key: got {type(key).__name__}, expected an integer; streams of examples go to keys=")
-        return streams(fresh_key() if key is None else key & MASK, torch.arange(n))
+        if isinstance(key, Tensor):
+            raise InputError("key: got Tensor, expected an integer; streams of examples go to keys=")
+        return streams(fresh_key() if key is None else check_seed(key, name="key"), torch.arange(n))
     if key is not None:
         raise InputError(
             "got both key= and keys=, expected one: an integer for the batch, or a stream for each example"

@@ -112,6 +112,11 @@ def fourier_heatmap(
         raise InputError(f"norm: got {norm}, expected a positive number")
     clean, labels = prepared(predict, images, targets, device)
     height, width = clean.shape[2:]
+    if norm > (height * width) ** 0.5:
+        raise InputError(
+            f"norm: got {norm:g}, but two channels of {height} x {width} pixels in [0, 1] differ by at most "
+            f"{(height * width) ** 0.5:.4g}; divide norms of 0..255 images by 255"
+        )
     if radius is not None and not 0 <= radius <= (min(height, width) - 1) // 2:
         raise InputError(f"radius: got {radius}, expected 0 to {(min(height, width) - 1) // 2}, or None for all")
     rows, columns = ((2 * radius + 1,) * 2) if radius is not None else (height, width)

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int64, Integer, Shaped
 from torch import Tensor, nn
 
+from .. import outputs
 from ..check import InputError, check_images
 
 CPU_BATCH, DEVICE_BATCH = 100, 500  # a small network stays in cache; a large processor is kept busy
@@ -65,8 +66,4 @@ def at_a_time(batch_size: int | None, images: Tensor) -> int:
 
 def wrong(scores: Any, targets: Int64[Tensor, " n"]) -> Bool[Tensor, " n"]:
     """Which rows are misclassified; NaN decides nothing."""
-    if not isinstance(scores, Tensor) or scores.ndim != 2 or len(scores) != len(targets):
-        got = f"shape {tuple(scores.shape)}" if isinstance(scores, Tensor) else type(scores).__name__
-        raise InputError(f"the model gave {got} for {len(targets)} images, expected scores (n, classes)")
-    largest, decided = scores.max(1)
-    return (decided != targets.to(scores.device)) | largest.isnan()
+    return outputs.wrong(outputs.logits_of(scores, len(targets)), targets)

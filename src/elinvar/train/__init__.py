@@ -1,7 +1,6 @@
 """Training: the step, the loop around it, and what it leaves on the disk."""
 
 from .checkpoint import load_into as load_into
-from .checkpoint import read_weights as read_weights
 from .choice import chosen as chosen
 from .classes import class_names as class_names
 from .classes import matched as matched
@@ -14,3 +13,4 @@ from .run import Run as Run
 from .step import NotFinite as NotFinite
 from .step import Report as Report
 from .step import Step as Step
+from .weights import read_weights as read_weights

@@ -13,20 +13,19 @@ which the next one sweeps away.
 import copy
 import json
 import shutil
-import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..check import InputError
 from ..files import new_directory
+from .weights import read_safetensors, read_torch
 
 
 @dataclass(frozen=True)
@@ -104,59 +103,38 @@ def read(folder: Path) -> Checkpoint | None:
     if not found:
         return None
     place = found[-1]
-    optimizer = _read_torch(place / "optimizer.pt")
-    try:
-        progress = Progress(**json.loads((place / "progress.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{place / 'progress.json'}: damaged ({error}); remove this checkpoint") from error
+    optimizer = read_torch(place / "optimizer.pt")
     averaged = place / "ema.safetensors"
-    ema = read_weights(averaged) if averaged.exists() else None
+    ema = read_safetensors(averaged) if averaged.exists() else None
     learned = place / "objective.safetensors"
-    objective = read_weights(learned) if learned.exists() else {}
-    return Checkpoint(read_weights(place / "weights.safetensors"), optimizer, progress, ema, objective)
+    objective = read_safetensors(learned) if learned.exists() else {}
+    weights = read_safetensors(place / "weights.safetensors")
+    return Checkpoint(weights, optimizer, progress(folder), ema, objective)
 
 
-def read_judged(folder: Path) -> dict[str, Tensor] | None:
-    """The newest weights below `folder` that a run is judged by: the averaged ones if it has any; None without any."""
+def progress(folder: Path) -> Progress:
+    """Where the newest checkpoint below `folder` stands, the beginning where there is none.
+
+    Raises `InputError` for a file that is damaged.
+    """
+    found = complete(folder)
+    if not found:
+        return Progress()
+    path = found[-1] / "progress.json"
+    try:
+        return Progress(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: damaged ({error}); remove this checkpoint") from error
+
+
+def read_judged(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor] | None] | None:
+    """The newest weights below `folder`, and the averaged ones if there are any; None without a checkpoint."""
     found = complete(folder)
     if not found:
         return None
     averaged = found[-1] / "ema.safetensors"
-    return read_weights(averaged if averaged.exists() else found[-1] / "weights.safetensors")
-
-
-def _read_torch(path: Path) -> Any:
-    """What a torch file holds, if that is only tensors and numbers; raises `InputError` and runs nothing otherwise."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about pickle dialects, on the way to the error below
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except UnpicklingError as error:
-        raise InputError(
-            f"{path}: holds more than tensors and numbers, and refusing to run what it holds; "
-            "ask for a safetensors file, or save it again with torch.save(model.state_dict())"
-        ) from error
-    except Exception as error:  # damaged pickles fail in every way there is
-        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors by name from a safetensors file, or from a torch file that holds nothing but tensors.
-
-    Raises `InputError` naming the file if it is missing, damaged, or a pickle that wants to run code.
-    """
-    if path.suffix == ".safetensors":
-        try:
-            return load_file(path)
-        except (OSError, SafetensorError) as error:
-            raise InputError(f"{path}: cannot be read as weights ({' '.join(str(error).split())})") from error
-    state = _read_torch(path)
-    for wrapper in ("state_dict", "model"):
-        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
-            state = state[wrapper]
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise InputError(f"{path}: expected a state dict of tensors, got {type(state).__name__}")
-    return {key.removeprefix("module."): value for key, value in state.items()}
+    average = read_safetensors(averaged) if averaged.exists() else None
+    return read_safetensors(found[-1] / "weights.safetensors"), average
 
 
 def load_into(model: nn.Module, state: Mapping[str, Tensor], *, source: Path | str) -> None:

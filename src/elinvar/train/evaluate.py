@@ -9,6 +9,7 @@ from ..data.matching import some_classes
 from ..infer import DEFAULT, AttackPlan, CorruptedImages, Evaluation, Observer, PerturbedImages, Predictor, record
 from ..precision import Compute
 from ..recipe import Recipe
+from . import checkpoint
 from .choice import chosen
 from .classes import require_matched
 from .loop import trained_model
@@ -41,7 +42,7 @@ def evaluate(
     seeds = run.manifest().get("seeds")
     require_matched(run, data)
     judged = judged or predictor(run, recipe, data, compute)
-    about: dict[str, Any] = {"epochs": recipe.train.epochs, "model": recipe.model.name}
+    about: dict[str, Any] = {"epochs": epochs(run, recipe), "model": recipe.model.name}
     if data.outputs is not None:
         about["classes"] = some_classes(data)
     if len(recipe.train.norm.branches) > 1:
@@ -61,6 +62,12 @@ def evaluate(
         attacks=attacks,
         fresh=fresh,
     )
+
+
+def epochs(run: Run, recipe: Recipe) -> int | str:
+    """How many epochs the run was trained for: their number, or "36 of 40" where training is not at its end."""
+    done, whole = checkpoint.progress(run.checkpoints).epoch, recipe.train.epochs
+    return whole if done >= whole else f"{done} of {whole}"
 
 
 def predictor(run: Run, recipe: Recipe, data: DataSet, compute: Compute) -> Predictor:

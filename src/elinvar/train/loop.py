@@ -16,6 +16,7 @@ from .. import metrics, models, norm
 from ..check import InputError
 from ..data import DataSet, Split, epoch_order, hold_out
 from ..infer.predict import Predictor
+from ..models.constants import with_own_constants
 from ..precision import Compute
 from ..recipe import Infer, Recipe
 from ..rng import Seeds, Source
@@ -23,7 +24,7 @@ from . import checkpoint
 from .checkpoint import Checkpoint, Progress
 from .choice import candidates, choose
 from .classes import as_read_then, require_matched
-from .ema import WeightEma
+from .ema import WeightEma, evaluated
 from .manifest import manifest
 from .run import Run
 from .step import Report, Step
@@ -42,8 +43,12 @@ class Observer:
         """One more epoch is done; `row` is its line in the log."""
 
 
-def build_model(recipe: Recipe, data: DataSet, seeds: Seeds) -> nn.Module:
-    """The model for `data`: initialized by the seed of `Source.INIT`, converted to the recipe's norm policy."""
+def build_model(recipe: Recipe, data: DataSet, seeds: Seeds, *, tell: bool = False) -> nn.Module:
+    """The model for `data`: initialized by the seed of `Source.INIT`, converted to the recipe's norm policy.
+
+    Pretrained weights that say by which constants they standardize images keep these; `tell` warns where they differ
+    from those of `data`.
+    """
     model = models.build(
         recipe.model.name,
         classes=len(data.model_classes),
@@ -51,8 +56,9 @@ def build_model(recipe: Recipe, data: DataSet, seeds: Seeds) -> nn.Module:
         std=data.std,
         in_channels=data.train.shape[0],
         options=recipe.model.options,
-        seed=seeds.key(Source.INIT),
+        seed=seeds.key(Source.INIT) % 2**32,  # torch's generator reads no more of it
     )
+    model = with_own_constants(model, recipe.model.name, recipe.model.options, tell=tell)
     return norm.convert(model, recipe.train.norm)
 
 
@@ -63,7 +69,7 @@ class Training:
         self, recipe: Recipe, data: DataSet, run: Run, seeds: Seeds, compute: Compute, checkpoint_seconds: float
     ) -> None:
         self.recipe, self.data, self.run, self.seeds, self.compute = recipe, data, run, seeds, compute
-        self.model = compute.place(build_model(recipe, data, seeds)).train()
+        self.model = compute.place(build_model(recipe, data, seeds, tell=True)).train()
         self.optimizer = recipe.train.optimizer.build(self.model)
         self.step = Step(self.model, recipe.train, self.optimizer, seeds, compute)
         self.peaks = [float(group["lr"]) for group in self.optimizer.param_groups]
@@ -85,6 +91,8 @@ class Training:
                 raise InputError(f"{self.run.checkpoints}: the optimizer's state does not fit ({error})") from error
             if self.ema is not None and found.ema is not None:
                 self.ema.restore(found.ema, found.progress.ema_steps)
+            elif self.ema is not None and found.progress.epoch < self.recipe.train.epochs:
+                raise InputError(f"{self.run.checkpoints}: lacks ema.safetensors, the averaged weights; train anew")
             self.progress = found.progress
         self.run.cut_log(self.progress.log_bytes)
 
@@ -232,9 +240,15 @@ def trained_model(recipe: Recipe, data: DataSet, run: Run, compute: Compute) -> 
     those of the run or in another order (see `matched`).
     """
     require_matched(run, data)
-    weights = checkpoint.read_judged(run.checkpoints)
-    if weights is None:
+    found = checkpoint.read_judged(run.checkpoints)
+    if found is None:
         raise InputError(f"{run.path}: nothing was trained here yet; run 'elinvar train' with --out {run.path}")
+    weights, average = found
+    if recipe.train.ema is not None and average is None and "tuned" not in run.manifest():
+        raise InputError(f"{run.checkpoints}: lacks ema.safetensors, the averaged weights that the run is judged by")
     model = compute.place(build_model(recipe, data, Seeds()))
+    if average is not None:
+        checkpoint.load_into(model, average, source=run.checkpoints)
+        weights = evaluated(model, weights, average)
     checkpoint.load_into(model, weights, source=run.checkpoints)
     return model

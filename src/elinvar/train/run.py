@@ -23,7 +23,7 @@ from typing import Any
 from .. import config
 from ..check import InputError
 from ..data.matching import difference
-from ..files import make_directory, replacing, write_text
+from ..files import make_directory, replacing, to_json, write_text
 from ..recipe import Recipe
 
 CLASSES = "classes"  # names, in the section data of the manifest
@@ -48,7 +48,7 @@ class Run:
         """Hold the run's lock; raises `InputError` if another process has it. The system frees it when we die."""
         make_directory(self.path)
         try:
-            handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+            handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
             raise InputError(f"cannot write {self.path}: {error.strerror}; choose another --out") from error
         try:
@@ -116,7 +116,7 @@ class Run:
         """Append a line to the log; returns the file's new length."""
         try:
             with self.metrics_file.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(dict(row)) + "\n")
+                file.write(to_json(dict(row)) + "\n")
                 file.flush()
                 return os.fstat(file.fileno()).st_size
         except OSError as error:

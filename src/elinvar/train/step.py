@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ..check import InputError
 from ..context import Context
 from ..norm import commit, discard
+from ..outputs import probabilities_sure
 from ..precision import Compute
 from ..recipe import Train
 from ..rng import Seeds, Source
@@ -50,6 +51,7 @@ class Step:
         self.model, self.train, self.optimizer, self.seeds = model, train, optimizer, seeds
         self.forward = compute.forward(model)
         self.device = compute.device
+        self.looked = False
         self.objective = train.objective.module().to(self.device)
         if learned := list(self.objective.parameters()):
             optimizer.add_param_group({"params": learned, "weight_decay": 0.0})
@@ -58,7 +60,8 @@ class Step:
         """One step on `batch`; `number` counts the steps of the run, keys the draws of dropout
         and says how far a warm-up is.
 
-        Raises `NotFinite` before weights or memory change if the loss or its gradient is not finite.
+        Raises `NotFinite` before weights or memory change if the loss or its gradient is not finite, and `InputError`
+        for a model that returns anything but logits: tuples, dictionaries, probabilities.
         """
         self.optimizer.zero_grad(set_to_none=True)
         context = Context(self.seeds, epoch, self.model, self.forward, number)
@@ -82,6 +85,17 @@ class Step:
             raise
         return report
 
+    def _look(self, rows: Tensor) -> None:
+        """Refuse probabilities; the first forward shows them, and later ones do not wait for the device."""
+        if self.looked:
+            return
+        self.looked = True
+        if probabilities_sure(rows):
+            raise InputError(
+                "the model returned probabilities (rows of at least 0 that sum to 1), expected logits, whose softmax "
+                "the objective takes; remove the softmax at its end, or return its logarithm"
+            )
+
     def _clip(self, norm: float) -> None:
         """Shorten the gradient of the model's weights to `Train.clip_gradient`."""
         longest = self.train.clip_gradient
@@ -96,7 +110,9 @@ class Step:
             views = self.train.prepare(micro, context)
             # The routing stays until after backward, where activation checkpointing runs the forward again.
             with route(self.model, Routing.of(views), Trace.PROPOSE):
-                logits = views.split(self.forward(views.images()))
+                rows = self.forward(views.images())
+                self._look(rows)
+                logits = views.split(rows)
                 loss = self.objective(logits, views)
                 (loss.total * share).backward()
             names = list(loss.parts)

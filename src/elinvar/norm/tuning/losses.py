@@ -81,7 +81,14 @@ def _classes(scores: Tensor, targets: Tensor) -> Tensor:
     return targets.long()
 
 
+def _overconfidence(scores: Tensor, targets: Tensor) -> Tensor:
+    confidence, predicted = scores.double().softmax(1).max(1)
+    return confidence - (predicted == _classes(scores, targets)).double()
+
+
 LOSSES = {
     "error": Loss("error", _wrong, _gap_of_target),
     "negative_log_likelihood": Loss("negative_log_likelihood", _negative_log_likelihood, None),
 }
+BESIDE = {**LOSSES, "overconfidence": Loss("overconfidence", _overconfidence, _gap_of_target)}
+"""what can be shown beside the loss that is lowered; confidence minus accuracy is best at 0"""

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor, nn
 
 from ...check import InputError
+from ...outputs import warn_of_probabilities
 from ...rng import fold, streams
 from ...routing import Routing, Trace, route
 from ..mixture import mix
@@ -25,6 +26,7 @@ WAIT = 64  # examples that are computed together
 Rows = tuple[Tensor, Tensor]
 """images and targets"""
 Logits = Float[Tensor, "branches n classes"]
+Losses = Float64[Tensor, "losses mixes n"]
 
 
 class Search:
@@ -40,15 +42,28 @@ class Search:
         mixes: Sequence[Sequence[float]],
         combine: str,
         loss: Loss,
+        beside: Sequence[Loss] = (),
     ) -> None:
         self.model, self.forward, self.rules, self.loss = model, forward, rules, loss
         self.alphas, self.branches, self.mixes, self.combine = list(alphas), branches, mixes, combine
-        self.tally = self._tally()
+        self.every = (loss, *beside)  # the first one chooses
+        self.tallies = self._tallies()
         self.computed = self.alphas
         self.forwards = 0  # rows that went through the network
+        self.looked = False  # at what the model returns
 
-    def _tally(self) -> Tally:
-        return Tally(len(self.alphas), len(self.mixes), jumps=self.loss.margin is not None)
+    def _tallies(self) -> list[Tally]:
+        return [Tally(len(self.alphas), len(self.mixes), jumps=loss.margin is not None) for loss in self.every]
+
+    @property
+    def tally(self) -> Tally:
+        """Of the loss that is lowered."""
+        return self.tallies[0]
+
+    def add(self, place: int, losses: Losses, base: Float64[Tensor, "losses n"], *, clear: bool = False) -> None:
+        """Take in losses of a candidate, and those of the first one for the same examples."""
+        for tally, own, before in zip(self.tallies, losses, base, strict=True):
+            tally.add(place, own, before, clear=clear)
 
     def logits(self, alpha: float | None, images: Tensor) -> Logits:
         """What each branch says, computed."""
@@ -59,23 +74,26 @@ class Search:
                 found.append(self.forward(images).float().cpu())
         self.forwards += len(images) * len(self.branches)
         joined = torch.stack(found)
-        if joined.ndim != 3 or joined.shape[1] != len(images):
-            raise InputError(
-                f"the model made an output of shape {tuple(found[0].shape)} from {len(images)} images; expected logits "
-                "of shape (n, classes)"
-            )
         if not torch.isfinite(joined).all():
             where = "" if alpha is None else f" at alpha {alpha}; leave that out, or"
-            raise InputError(f"the model's logits hold NaN or infinite values{where}; check weights and images")
+            count = int((~joined.isfinite()).any(2).any(0).sum())
+            raise InputError(
+                f"the model's logits hold NaN or infinite values for {count} of {len(images)} images{where}; check "
+                "weights and images"
+            )
+        if not self.looked:
+            self.looked = True
+            warn_of_probabilities(joined, "the model's outputs")
         return joined
 
     def scores(self, logits: Logits) -> Iterator[Float[Tensor, "n classes"]]:
         """The predictions of every mix, as logits."""
         return (mix(logits, weights, self.combine) for weights in self.mixes)
 
-    def losses(self, logits: Logits, targets: Tensor) -> Float64[Tensor, "mixes n"]:
+    def losses(self, logits: Logits, targets: Tensor) -> Losses:
         """The losses of every mix."""
-        return torch.stack([self.loss(scores, targets) for scores in self.scores(logits)])
+        scores = list(self.scores(logits))
+        return torch.stack([torch.stack([loss(of, targets) for of in scores]) for loss in self.every])
 
     def exactly(self, rows: Iterator[Rows]) -> None:
         """Compute every candidate of every example, batch by batch as they come."""
@@ -96,12 +114,13 @@ class Search:
                 self.alphas.append(alpha)
                 snapshots.append(self._in_parts(alpha, images))
                 found.append(self.losses(snapshots[-1], targets))
-            self.tally = self._tally()
+            self.tallies = self._tallies()
         self._add_all(found)
         chosen: Quick | None = None
         for images, targets in rest:
             if chosen is None:
-                chosen = self._choose(torch.stack(snapshots), torch.stack(found), torch.cat([t for _, t in first]))
+                lowered = torch.stack([losses[0] for losses in found])
+                chosen = self._choose(torch.stack(snapshots), lowered, torch.cat([t for _, t in first]))
                 self.computed = [self.alphas[node] for node in chosen.skeleton.nodes]
                 del snapshots, first
             chosen.see(images, targets)
@@ -111,15 +130,15 @@ class Search:
     def _in_parts(self, alpha: float | None, images: Tensor) -> Logits:
         return torch.cat([self.logits(alpha, part) for part in torch.split(images, WAIT)], dim=1)
 
-    def _add_all(self, found: Sequence[Float64[Tensor, "mixes n"]]) -> None:
+    def _add_all(self, found: Sequence[Losses]) -> None:
         for place, losses in enumerate(found):
-            self.tally.add(place, losses, found[0][0])
+            self.add(place, losses, found[0][:, 0])
 
-    def _halfway(self, found: Sequence[Float64[Tensor, "mixes n"]]) -> list[float]:
+    def _halfway(self, found: Sequence[Losses]) -> list[float]:
         """Alphas next to the one that did best so far."""
         if len(self.alphas) < 2:
             return []
-        best = min(range(len(self.alphas)), key=lambda place: float(found[place].mean(1).min()))
+        best = min(range(len(self.alphas)), key=lambda place: float(found[place][0].mean(1).min()))
         known = [self.rules.distance(alpha) for alpha in self.alphas]
         return [self.rules.at(distance) for distance in between(known, known[best])]
 
@@ -138,7 +157,8 @@ class Search:
             if cost < least and (complete or max(skeleton.reach[place] for place in wanted) <= enough):
                 best, least = quick, cost
         assert best is not None, "the last skeleton is good enough for all that are wanted"
-        self.tally.alike = able
+        for tally in self.tallies:
+            tally.alike = able
         return best
 
 
@@ -161,17 +181,17 @@ class Quick:
         search = self.search
         logits = torch.stack([search.logits(search.alphas[node], images) for node in self.skeleton.nodes])
         exact = [search.losses(of, targets) for of in logits]
-        base = exact[0][0]
+        base = exact[0][:, 0]
         for node, losses in zip(self.skeleton.nodes, exact, strict=True):
-            search.tally.add(node, losses, base)
+            search.add(node, losses, base)
         for place in self.others:
             guess = self.skeleton.guess(place, logits)
             losses, close = search.losses(guess, targets), self._close(place, guess, targets)
-            search.tally.add(place, losses[:, ~close], base[~close], clear=True)
+            search.add(place, losses[..., ~close], base[:, ~close], clear=True)
             again = close | self._pick(place, len(images))
             if again.any():
                 on = again.to(images.device)
-                rows = images[on], targets[again], losses[:, again].T, base[again], close[again]
+                rows = images[on], targets[again], losses[..., again].movedim(2, 0), base[:, again].T, close[again]
                 self.waiting[place].append(rows)
                 if sum(len(part[0]) for part in self.waiting[place]) >= WAIT:
                     self._compute(place)
@@ -187,8 +207,9 @@ class Quick:
         images, targets, guessed, base, close = (torch.cat(parts) for parts in zip(*self.waiting[place], strict=True))
         self.waiting[place] = []
         losses = self.search.losses(self.search.logits(self.search.alphas[place], images), targets)
-        self.search.tally.add(place, losses[:, close], base[close])
-        self.search.tally.sample(place, (losses - guessed.T)[:, ~close])
+        self.search.add(place, losses[..., close], base.T[:, close])
+        for tally, off in zip(self.search.tallies, losses - guessed.movedim(0, 2), strict=True):
+            tally.sample(place, off[:, ~close])
 
     def _close(self, place: int, guess: Logits, targets: Tensor) -> Bool[Tensor, " n"]:
         """Examples whose loss may jump within the error of the guess, of candidates that may still be best."""

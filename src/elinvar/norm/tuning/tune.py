@@ -7,14 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...check import InputError
+from ...check import InputError, unknown
+from ...outputs import logits_of
 from ...precision import Compute
 from ...views import Batch
 from ..conversion.borrow import borrowed
 from ..layer import Norm
 from ..mixture import check_weights
 from ..population.layers import at_test
-from .losses import Metric, loss_of
+from .losses import BESIDE, Metric, loss_of
 from .report import Point, Tuned
 from .rules import Rules, rows_meet, settle
 from .search import Rows, Search
@@ -29,6 +30,7 @@ def tune(
     mix: Sequence[Mapping[str, float]] | None = None,
     combine: str = "probabilities",
     branch: str | None = None,
+    beside: Sequence[str] = (),
     refine: bool = True,
     exact: bool = False,
     compute: Compute | None = None,
@@ -48,10 +50,13 @@ def tune(
              Mixes cost nothing beyond a forward of each branch
     combine  how a mix averages: see `norm.Mixture`
     branch   that predicts before tuning, and without `mix`; None: the first
+    beside   further losses whose means are told of every candidate and choose nothing: "error",
+             "negative_log_likelihood", "overconfidence" (mean confidence minus accuracy)
     refine   also try values halfway to the neighbours of the alpha that does best on the first examples
     exact    compute every candidate for every example
     compute  device and number format; None: as the model is
-    apply    give the model the alpha that was found; False: leave it as it came (`Tuned.apply` does it later)
+    apply    give the model the alpha that was found, if the 95 % interval of its gain lies above 0 (`Tuned.supported`);
+             False: leave it as it came (`Tuned.apply` does it later)
 
     Cost. Only what stands before the first normalization layer is common to two alphas, so exactness costs one
     evaluation for each. But logits as a function of alpha are close to a space of few dimensions. All candidates are
@@ -73,6 +78,9 @@ def tune(
              section 6.2, mix branches. The interpolation is ours: see `skeleton.py`.
     """
     loss = loss_of(metric)
+    for name in beside:
+        if name not in BESIDE:
+            raise unknown("loss", name, BESIDE)
     with borrowed(model) as root, at_test(root, None):
         rules = Rules(root)
         grid = rules.grid(alphas)
@@ -82,7 +90,9 @@ def tune(
             raise InputError("there is nothing to tune: no layer with a memory or no alphas, and no mix of branches")
         device = next((tensor.device for tensor in root.state_dict().values()), torch.device("cpu"))
         forward = compute.forward(root) if compute is not None else _plain(root, device)
-        search = Search(root, forward, rules, candidates, names, mixes, combine, loss)
+        search = Search(
+            root, forward, rules, candidates, names, mixes, combine, loss, [BESIDE[name] for name in beside]
+        )
         with rules.kept(), torch.no_grad():
             rows = _read(batches)
             if exact or rows_meet(root):
@@ -92,7 +102,7 @@ def tune(
     examples = int(search.tally.count[0])
     if not examples:
         raise InputError("batches: got no examples; tuning needs some with their targets")
-    tuned = _report(search, loss.name, examples, lambda alpha: settle(model, alpha))
+    tuned = _report(search, loss.name, examples, beside, lambda alpha: settle(model, alpha))
     if apply:
         tuned.apply()
     return tuned
@@ -117,10 +127,7 @@ def _branches(
 
 def _plain(root: nn.Module, device: torch.device) -> Callable[[Tensor], Tensor]:
     def forward(images: Tensor) -> Tensor:
-        logits = root(images.to(device, non_blocking=True))
-        if not isinstance(logits, Tensor):
-            raise InputError(f"the model made a {type(logits).__name__}; expected logits of shape (n, classes)")
-        return logits
+        return logits_of(root(images.to(device, non_blocking=True)), len(images))
 
     return forward
 
@@ -144,13 +151,16 @@ def _read(batches: Iterable[Any]) -> Iterator[Rows]:
             yield images, targets.cpu()
 
 
-def _report(search: Search, metric: str, examples: int, give: Callable[[float], None]) -> Tuned:
+def _report(search: Search, metric: str, examples: int, beside: Sequence[str], give: Callable[[float], None]) -> Tuned:
     order = sorted(range(len(search.alphas)), key=lambda place: search.rules.distance(search.alphas[place]))
     points = {
         (place, mix): Point(
             **asdict(search.tally.estimate(place, mix)),
             alpha=search.alphas[place],
             weights=dict(zip(search.branches, search.mixes[mix], strict=True)),
+            beside={
+                name: tally.estimate(place, mix).value for name, tally in zip(beside, search.tallies[1:], strict=True)
+            },
         )
         for mix in range(len(search.mixes))
         for place in order

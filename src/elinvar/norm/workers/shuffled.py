@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ...check import InputError
-from ...rng import Seeds, Source
+from ...rng import Seeds, Source, check_seed
 from ...routing import Routed, Routing, Session
 from .group import ProcessGroup, Workers
 from .shuffling import arranged, shuffle_spans, unshuffle
@@ -49,7 +49,7 @@ class Shuffled(nn.Module):
         if workers is not None and workers < 1:
             raise InputError(f"workers: got {workers}, expected at least 1")
         self.block = block
-        self.seed, self.workers, self.virtual = seed, Workers(group), workers
+        self.seed, self.workers, self.virtual = check_seed(seed), Workers(group), workers
         self.place = Routed()  # `route` tells it how this worker's own batch is made
         self.register_buffer("shuffles", torch.tensor(0))
 

@@ -8,7 +8,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from ...check import InputError
-from ...rng import fold, streams
+from ...rng import check_seed, fold, streams
 from .exchange import Move, carried, gathered
 from .group import ProcessGroup, Workers
 
@@ -34,7 +34,7 @@ def shuffle(x: Tensor, *, key: int, group: ProcessGroup | None = None) -> tuple[
     """Rows of all workers in random order, cut into one piece for each worker; pieces differ by at most one row.
 
     x      (n, ...) this worker's rows; n may differ between workers and be 0, the other sizes and the dtype may not
-    key    names the permutation; the same on all workers, and another one at each step
+    key    0 to 2**64 - 1: names the permutation; the same on all workers, and another one at each step
     group  the workers; None: the default group. Alone, a process permutes its own rows
 
     Returns this worker's piece, and what `unshuffle` needs. Values are moved, never computed: there and back is exact,
@@ -46,7 +46,7 @@ def shuffle(x: Tensor, *, key: int, group: ProcessGroup | None = None) -> tuple[
              needed and workers hold equally many. The paper's code cuts off pieces of ceil(T / W) rows, which can leave
              the last workers with none.
     """
-    return shuffle_spans(x, (len(x),), key=key, group=group)
+    return shuffle_spans(x, (len(x),), key=check_seed(key, name="key"), group=group)
 
 
 def unshuffle(y: Tensor, shuffled: Shuffle) -> Tensor:
