@@ -92,11 +92,13 @@ def from_weights(path: Path, data: DataSet, how: Making) -> Candidate:
     names = names_in_file(path)
     count = len(names or data.classes)
     made = _made(how.model, data, how, count)
-    state = read_weights(path, made.model, key=how.key)
-    inner = {name.removeprefix(NETWORK): value for name, value in state.items() if name.startswith(NETWORK)}
     try:
+        state = read_weights(path, made.model, key=how.key)
+        inner = {name.removeprefix(NETWORK): value for name, value in state.items() if name.startswith(NETWORK)}
         load_into(made.model.network, inner, source=path)
     except InputError as error:
+        if "another architecture" not in str(error):
+            raise
         whose = "that the file names" if names else f"of {data.name}"
         raise InputError(f"{error}; the model was made for the {count:,} classes {whose}") from error
     kept = {name: value for name in ("mean", "std") if (value := state.get(f"{STANDARDIZE}{name}")) is not None}

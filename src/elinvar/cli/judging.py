@@ -122,14 +122,21 @@ def _sample_sheet(data: DataSet, images: CorruptedImages) -> SampleSheet:
 
 
 def opened(
-    spec: str | None, run: Run, size: int | None = None, *, subset: bool = False, verify: bool = False
+    spec: str | None,
+    run: Run,
+    size: int | None = None,
+    *,
+    subset: bool = False,
+    own: bool = False,
+    verify: bool = False,
 ) -> DataSet:
     """The data set `spec`, or that of the run, with the class numbers of the run; each is read once.
 
-    size   None: that of the run
+    size          None: that of the run
+    subset, own   see `matched`
     """
     data = _found(spec, run, size, verify)
-    found = matched(run, data, subset=subset)
+    found = matched(run, data, subset=subset, own=own)
     tell(found.notes[len(data.notes) :])
     return found
 
@@ -226,18 +233,19 @@ def _run(run: Run, wanted: Wanted, progress: Progress, branch: str | None) -> Ju
     return Judged(result(run, found), folder / run.report_file.name, data, entrant)
 
 
-def _matched_with(made: Candidate, data: DataSet, source: str, *, subset: bool) -> DataSet:
-    """The data with the class numbers of a model that is no run, as far as the model names its classes.
+def _matched_with(made: Candidate, data: DataSet, source: str, *, subset: bool) -> tuple[DataSet, tuple[str, ...]]:
+    """The data with the class numbers of a model that is no run, as far as the model names its classes; what to tell.
 
     Models may say in English what folders say in codes: names of which none is the same are told, and not compared.
     """
     if made.classes is not None and (set(made.classes) & set(data.classes) or subset):
-        return match_classes(data, made.classes, whose=source, subset=subset)
+        found = match_classes(data, made.classes, whose=source, subset=subset)
+        return found, found.notes[len(data.notes) :]
     if subset:
         raise InputError(f"{SUBSET_OPTION}: {source} does not say what its classes are called; judge it on all of them")
     names = "" if made.classes is None else f", which it calls {few(made.classes)},"
-    note = f"{source}: its outputs{names} are taken in the order of the classes of {data.name}: {few(data.classes)}"
-    return replace(data, notes=(*data.notes, note))
+    order = f"in the order of the classes of {data.name}: {few(data.classes)}"
+    return data, (f"{source}: its outputs{names} are taken {order}",)
 
 
 def _other(source: str, wanted: Wanted, progress: Progress) -> Judged:
@@ -256,7 +264,7 @@ def _other(source: str, wanted: Wanted, progress: Progress) -> Judged:
     )
     weights = candidates.is_weights(source)
     made = candidates.from_weights(Path(source), data, how) if weights else candidates.from_import(source, data, how)
-    read, data = data, _matched_with(made, data, source, subset=options.subset_of_classes)
+    data, notes = _matched_with(made, data, source, subset=options.subset_of_classes)
     candidate = candidates.named(made, options.name)
     if data.outputs is not None:
         candidate = replace(candidate, about={**candidate.about, "classes": some_classes(data)})
@@ -273,4 +281,4 @@ def _other(source: str, wanted: Wanted, progress: Progress) -> Judged:
     }
     shown = RunResult(name=candidate.name, seed=None, evaluation=found, manifest=manifest)
     entrant = Entrant(predicts, folder, found) if wanted.plan is not None else None
-    return Judged(shown, folder / "report.html", data, entrant, notes=data.notes[len(read.notes) :])
+    return Judged(shown, folder / "report.html", data, entrant, notes=notes)

@@ -89,7 +89,7 @@ def run(arguments: Sequence[str]) -> int:
     state = finished(source, recipe)
     numbers = dict(known) if isinstance(known, dict) else {}
     seeds = Seeds(numbers.pop("base", 0), numbers)
-    data = opened(options.data, source, verify=options.verify)
+    data = opened(options.data, source, own=True, verify=options.verify)
     recipe = replace(recipe, infer=_one_branch(chosen(recipe.infer, source)))
     branches = recipe.train.norm.branches if options.mix else (recipe.infer.branch,)
     held = held_out(source, data, options.examples, seeds, recipe.train.held_out)

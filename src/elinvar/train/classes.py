@@ -32,11 +32,13 @@ def as_read_then(run: Run, data: DataSet) -> DataSet:
     return before
 
 
-def matched(run: Run, data: DataSet, *, subset: bool = False) -> DataSet:
+def matched(run: Run, data: DataSet, *, subset: bool = False, own: bool = False) -> DataSet:
     """`data` with the class numbers of the run, by name; see `data.match_classes`.
 
     Of a run from the time before manifests had names: its own data are known by their fingerprint; for any others the
-    number of classes is compared, and a warning says so. Raises `InputError` for classes that do not fit.
+    number of classes is compared, and a warning says so, unless the caller takes the run's `own` data alone.
+
+    Raises `InputError` for classes that do not fit.
     """
     names, whose = class_names(run), str(run.path)
     if names is not None:
@@ -47,6 +49,8 @@ def matched(run: Run, data: DataSet, *, subset: bool = False) -> DataSet:
     count = _section(run, "model").get("classes")
     if isinstance(count, int) and count != len(data.classes):
         raise InputError(f"{data.name}: {len(data.classes):,} classes, {whose} has {count:,}; name other data")
+    if own:
+        return data
     order = ", folders called by numbers as numbers" if in_text_order(data) is not None else ""
     warn(
         f"{whose}: an older run, which keeps no names of classes, and {data.name} are not its own data: classes are "
