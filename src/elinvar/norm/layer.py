@@ -27,9 +27,10 @@ class Norm(Remembering):
         y = (x - mean) / sqrt(var + eps) * gamma + beta
 
     In training, mean and (biased) variance are those of the values that `policy.sharing` groups together. At test they
-    are what `policy.inference` says. By default it equals `nn.BatchNorm1d`, `2d` and `3d`, bit for bit: outputs,
-    gradients, memory and checkpoint keys. Statistics are computed in float32 or better, and kept so when the layer is
-    cast lower. An empty batch gives an empty result and is not remembered.
+    are what `policy.inference` says. By default it equals `nn.BatchNorm1d`, `2d` and `3d`, bit for bit for contiguous
+    inputs and at test: outputs, gradients, memory and checkpoint keys. On a CPU torch's training sums lose digits over
+    other memory formats; there the default equals float64 to 1e-5. Statistics are computed in float32 or better, and
+    kept so when the layer is cast lower. An empty batch gives an empty result and is not remembered.
 
     Raises `InputError` (a `ValueError`) for a routing whose sizes do not add up to the batch, or that names a branch
     unknown to a policy with branches, and, as torch does, for a training group with one value per statistic. Also in

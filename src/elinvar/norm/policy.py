@@ -20,7 +20,7 @@ from .sharing import Sharing, WholeBatch
 
 @dataclass(frozen=True, kw_only=True)
 class NormPolicy:
-    """How every normalization layer of a model behaves. The default is `nn.BatchNorm2d`, bit for bit.
+    """How every normalization layer of a model behaves. The default is `nn.BatchNorm2d` (`Norm`).
 
     branches  names of the memory banks; the first keeps the plain `nn.BatchNorm2d` keys in a checkpoint
 

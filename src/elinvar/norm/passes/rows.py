@@ -10,7 +10,6 @@ on small tables. On a CPU the passes are compiled kernels, forwards and backward
 size; elsewhere, while compiling and under `torch.func`, they are tensor operations.
 """
 
-import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from .fused import Link
 
 Table = Float[Tensor, "groups channels"]
-
-_FEW = 1024
 
 
 def table_dtype(x: Tensor) -> torch.dtype:
@@ -79,7 +76,7 @@ def sums_well(x: Tensor) -> bool:
     """Whether torch's own BatchNorm kernels keep the digits of their sums over x.
 
     On a CPU those for inputs whose channels are stored last add float32 one by one (torch 2.13), and those for other
-    strides than these and contiguous ones round more, too. Rows of single values are a bit of both: contiguous, and
-    added one by one; up to `_FEW` of them lose no more than the digits that rounding costs.
+    strides than these and contiguous ones round more, too. Rows of single values are contiguous and added one by one as
+    well; there the default stays torch's, whose bits contiguous inputs keep.
     """
-    return x.is_contiguous() and (len(x) <= _FEW or math.prod(x.shape[2:]) > 1)
+    return x.is_contiguous()
