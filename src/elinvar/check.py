@@ -53,7 +53,7 @@ def channels_last_hint(shape: Sequence[int]) -> str:
 def warn_of_dark(highest: float, lowest: float, bounds: tuple[float, float] = (0.0, 1.0), name: str = "images") -> None:
     """Warn of a batch whose brightest value is a tenth to one level of 255 above black: of an image divided twice."""
     level = (bounds[1] - bounds[0]) / 255
-    if level / 10 <= highest - bounds[0] <= level * (1 + 1e-6):
+    if lowest < highest and level / 10 <= highest - bounds[0] <= level * (1 + 1e-6):
         warn(
             f"{name}: values span [{lowest:.4g}, {highest:.4g}], which is black in {list(bounds)}; were they divided "
             "by 255 twice, or are the bounds those of other images?"

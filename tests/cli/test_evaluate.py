@@ -146,7 +146,7 @@ def test_weights_are_judged_however_they_were_saved(
 def test_weights_of_a_run_say_what_the_run_says(run: Path, tmp_path: Path, capsys: Capture) -> None:
     (place,) = (run / "checkpoint").iterdir()
     how = ["--data", "digits", *CLEAN, "--out", str(tmp_path)]
-    (found,) = rows(capsys, str(place / "weights.safetensors"), "--model", "wrn-10-1", *how, "--precision", "auto")
+    (found,) = rows(capsys, str(place / "weights.safetensors"), "--model", "wrn-10-1", *how)
     (own,) = rows(capsys, str(run), *CLEAN)
     assert found["clean"] == own["clean"]
 

@@ -89,16 +89,16 @@ def test_what_one_set_left_is_not_read_for_another(tmp_path: Path) -> None:
         return found, model.images - before
 
     first, many = judged(Generator())
-    assert many == 12 * 21
-    assert judged(Generator())[1] == judged(Generator(constants="cifar-10"))[1] == 0
+    assert many == 12 * 22
+    assert judged(Generator())[1] == judged(Generator(constants="cifar-10"))[1] == 12, "a few images"
     second, many = judged(Generator(constants="tiny-imagenet"))
-    assert many == 12 * 20
+    assert many == 12 * 21
     assert second.extra is not None
     assert first.extra is not None
     assert second.extra.pooled != first.extra.pooled
-    assert judged(Generator(constants="tiny-imagenet", flavour="published"))[1] == 12 * 20
+    assert judged(Generator(constants="tiny-imagenet", flavour="published"))[1] == 12 * 21
     found, many = judged(Generator(), HALF)
-    assert many == 12 * 21
+    assert many == 12 * 22
     assert (first.about["precision"], found.about["precision"]) == ("float32", "bfloat16")
 
 
@@ -109,7 +109,7 @@ def test_a_folder_holds_one_set(tmp_path: Path) -> None:
     assert "Tiny-ImageNet-C" in made["about"]
     with pytest.raises(InputError, match="holds a set with other constants"):
         write_corrupted(FEW.test, tmp_path, **wanted)
-    with pytest.raises(InputError, match="holds a set with other constants, flavour"):
+    with pytest.raises(InputError, match=r"holds a set with other constants .*, flavour"):
         write_corrupted(FEW.test, tmp_path, generator=Generator(flavour="published"), **wanted)
     files = read_corrupted(tmp_path, classes=FEW.classes, clean=FEW.test)
     assert "Tiny-ImageNet-C" in files.about
@@ -187,8 +187,8 @@ def test_float32_multiplies_float32() -> None:
     before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = True
     try:
-        for compute in (EXACT, HALF):
-            compute.forward(Asks())(torch.zeros(1, 3, 2, 2))
+        Predictor(Asks(), Infer(), EXACT)(torch.zeros(1, 3, 2, 2))
+        EXACT.forward(Asks())(torch.zeros(1, 3, 2, 2))  # as a training step runs it
         with pytest.raises(ZeroDivisionError), whole_products():
             _ = 1 / 0
         assert seen == [False, True]

@@ -16,11 +16,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from elinvar import data, shift
+from elinvar import data, norm, shift
 from elinvar.data import ArraySplit, DataSet
 from elinvar.data.generating import Generator
 from elinvar.infer import Evaluation, Generated, Predictor, record
-from elinvar.infer.identity import same_logits
+from elinvar.infer.identity import few_logits, same_logits, settings
+from elinvar.models import build
 from elinvar.precision import Compute, Precision
 from elinvar.recipe import Infer
 
@@ -132,6 +133,15 @@ def test_any_change_is_predicted_anew(change: str, tmp_path: Path, monkeypatch: 
     assert seen == 32 + 40
     fresh, _ = run(tmp_path, net, **how, fresh=True)
     assert found == fresh
+
+
+def test_a_model_of_ours_is_the_same_before_and_after_it_predicted() -> None:
+    """Layers note something at their first forward."""
+    net = build("wrn-10-1", classes=10, mean=DIGITS.mean, std=DIGITS.std, seed=0)
+    predictor = Predictor(norm.convert(net, norm.split(("main", "aux"))), Infer(), CPU)
+    before = list(settings(predictor.judged))
+    few_logits(predictor, DIGITS.test)
+    assert list(settings(predictor.judged)) == before
 
 
 def test_nothing_changed_nothing_is_predicted_but_a_few(tmp_path: Path) -> None:

@@ -164,6 +164,8 @@ def _check_for_others(options: Any) -> None:
 
 def _check_generated(options: Any, suites: Sequence[str]) -> None:
     """Raise `InputError` for options of generated images where none are generated."""
+    if options.corrupted is not None and options.frost_dir is not None:
+        raise InputError("--frost-dir: is for images that are generated; the files of --corrupted have their frost")
     corrupted = {"corruptions", "extra"} & set(suites) and options.corrupted is None
     perturbed = "perturbations" in suites and options.perturbed is None
     asked = [f"--{name}" for name in ("constants", "flavour") if getattr(options, name) is not None]

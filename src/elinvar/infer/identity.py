@@ -42,8 +42,13 @@ def model_identity(model: nn.Module, infer: Infer, compute: Compute, settings: I
 
 
 def settings(model: nn.Module) -> Iterator[str]:
-    """Plain attributes of modules, which no state dict holds: `self.scale = 2.0`."""
+    """Plain attributes of modules, which no state dict holds: `self.scale = 2.0`.
+
+    Those of elinvar's own are left out: they follow from what is shown, or are set by a forward.
+    """
     for name, module in model.named_modules():
+        if type(module).__module__.startswith("elinvar."):
+            continue
         for key, value in sorted(vars(module).items()):
             if not key.startswith("_") and key != "training" and _plain(value):
                 yield f"{name}.{key} = {value!r}"

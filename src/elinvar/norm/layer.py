@@ -56,7 +56,7 @@ class Norm(Remembering):
 
     def _by_memory(self, x: Tensor, routing: Routing) -> Tensor:
         sharing, branches = self.policy.sharing, self.policy.branches
-        if routing.sizes is None and self.width == 1 and (sums_well(x) or _exporting()):
+        if routing.sizes is None and self.width == 1 and (_exporting() or sums_well(x)):
             # Whose rows they are is the same for any number of them, also in a graph.
             return self._torch(x, sharing.owners(routing.spans(1), branches).branches[0], training=False)
         _check_export(training=False)
