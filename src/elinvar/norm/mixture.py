@@ -53,7 +53,7 @@ class Mixture(nn.Module):
     def _branch(self, name: str, x: Tensor) -> Tensor:
         with route(self.model, Routing((name,)), Trace.NOTHING):
             output = self.model(x)
-        if torch.compiler.is_compiling() or torch.jit.is_tracing():  # a check would fix the number of rows
+        if torch.compiler.is_compiling() or torch._C._get_tracing_state():  # a check would fix the number of rows
             return output  # type: ignore[no-any-return]
         logits = logits_of(output, len(x))
         if not self._looked and self.combine == "probabilities" and len(self.weights) > 1:
