@@ -95,8 +95,6 @@ def loaded(spec: str, size: int | None, verify: bool = False) -> DataSet:
 def _images(data: DataSet, corrupted: str | None, how: Generator, verify: bool) -> CorruptedImages:
     if corrupted is None:
         return Generated(data.test, how)
-    if how.frost is not None:
-        raise InputError("--frost-dir: is for images that are generated; the files of --corrupted have their frost")
     stored = None if data.match is None else data.match.stored
     files = read_corrupted(Path(corrupted), classes=data.classes, clean=data.test, stored=stored, verify=verify)
     return Published(files)

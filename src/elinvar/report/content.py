@@ -5,6 +5,7 @@ and their labels say the leaves that differ.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from hashlib import sha256
 from typing import Any
 
@@ -40,7 +41,6 @@ def content(result: RunResult) -> Leaves:
         "trained on": f"{data['name']} {str(data.get('fingerprint'))[:8]}" if "name" in data else None,
         "parameters": _entry(made, "model").get("parameters"),
         "dtype": _entry(made, "compute").get("dtype"),
-        "epochs done": about.get("epochs"),
         **{f"evaluation {key}": value for key, value in about.items() if key not in NO_CONTENT},
     }
     return recipe | {key: printable(str(value)) for key, value in facts.items() if value is not None}
@@ -78,7 +78,7 @@ def _unfinished(result: RunResult) -> list[str]:
 
 
 def _differing(own: Leaves, namesakes: Sequence[Leaves]) -> list[str]:
-    keys = sorted({key for other in namesakes for key in other} - {"epochs done"})
+    keys = sorted({key for other in namesakes for key in other})
     differing = [key for key in keys if len({other.get(key) for other in namesakes}) > 1]
     told = [f"{key}={own.get(key, ABSENT)}" for key in differing[:LONGEST]]
     if len(differing) > LONGEST:
@@ -93,10 +93,15 @@ def _entry(of: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _recipe(result: RunResult) -> Mapping[str, Any]:
+    return _parsed(result.recipe_yaml)
+
+
+@cache  # every table of a report asks for the same few texts
+def _parsed(text: str) -> Mapping[str, Any]:
     try:
-        found = yaml.safe_load(result.recipe_yaml)
+        found = yaml.safe_load(text)
     except yaml.YAMLError:
-        return {"recipe": result.recipe_yaml}
+        return {"recipe": text}
     return found if isinstance(found, Mapping) else {}
 
 
